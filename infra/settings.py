@@ -1,0 +1,129 @@
+"""Configuration: every `FACEID_*` variable, read once, in one class.
+
+Paths default to folders of the checkout, so that the service finds its data wherever it is started from.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+_HOME = PROJECT_ROOT / ".faceid"
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Each field is the variable `FACEID_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="FACEID_", frozen=True, extra="ignore")
+
+    broker: Literal["sqlite"] = Field(default="sqlite", description="Where jobs are queued.")
+    documents: Literal["sqlite"] = Field(default="sqlite", description="Where records are kept.")
+    vectors: Literal["edge"] = Field(default="edge", description="Which index searches templates.")
+    objects: Literal["filesystem"] = Field(default="filesystem", description="Where blobs are kept.")
+
+    data_dir: Path = Field(
+        default=_HOME / "data", description="Records, log, index and blobs of the embedded adapters."
+    )
+    cache_dir: Path = Field(
+        default=PROJECT_ROOT / ".cache", description="Downloaded packages and converted weights, by version."
+    )
+    master_key_file: Path = Field(
+        default=_HOME / "keys" / "master.key",
+        description="The key that wraps all others; outside the data folder.",
+    )
+    key_store: str = Field(
+        default=f"file:{_HOME / 'keys' / 'companies'}",
+        description="Where wrapped company keys are kept: `file:FOLDER`.",
+    )
+
+    listen: str = Field(default="127.0.0.1:8443", description="Address and port of the HTTPS listener.")
+    public_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names and addresses, by comma, that clients reach the service under, besides loopback.",
+    )
+    tls_dir: Path = Field(
+        default=_HOME / "tls", description="The local certificate authority and its certificates."
+    )
+    tls_cert_file: Path | None = Field(
+        default=None, description="Your own certificate chain instead of the local one."
+    )
+    tls_key_file: Path | None = Field(default=None, description="The private key of `FACEID_TLS_CERT_FILE`.")
+
+    registration: Literal["open", "closed"] = Field(
+        default="open", description="Whether anyone may register a company."
+    )
+    access_token_s: int = Field(
+        default=900, ge=60, le=86_400, description="Life of an access token, in seconds."
+    )
+    refresh_token_s: int = Field(
+        default=30 * 86_400, ge=600, description="Life of a refresh token, in seconds, from its last use."
+    )
+
+    model: Literal["casia-webface", "vggface2"] = Field(
+        default="casia-webface", description="Which FaceNet weights."
+    )
+    model_file: Path | None = Field(
+        default=None, description="A weights file for a model that no package carries."
+    )
+    model_url: str | None = Field(
+        default=None, description="Where `faceid setup` may download such a file from."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the model runs.")
+    compute_threads: int = Field(
+        default_factory=lambda: min(os.cpu_count() or 1, 8),
+        ge=1,
+        description="Processor threads of the model.",
+    )
+
+    max_photo_bytes: int = Field(default=10 * 2**20, ge=1024, description="The largest photo that is taken.")
+    max_photo_pixels: int = Field(
+        default=50_000_000, ge=10_000, description="The most pixels a photo may have."
+    )
+    max_inline_bytes: int = Field(
+        default=2**20,
+        ge=0,
+        description="Photos up to this size travel in the message, larger ones as a blob.",
+    )
+
+    search_ttl_s: int = Field(
+        default=60, ge=1, description="How long a search may wait before it is dropped."
+    )
+    wait_s: float = Field(
+        default=10, gt=0, le=60, description="How long a call waits for its job unless told."
+    )
+    max_wait_s: float = Field(default=60, gt=0, description="The longest `Prefer: wait` that is honoured.")
+    compute_timeout_s: float = Field(
+        default=30, gt=0, description="A batch in the model for longer is taken as hung."
+    )
+    index_timeout_s: float = Field(
+        default=10, gt=0, description="A call to the index for longer is taken as hung."
+    )
+    drain_s: float = Field(default=20, gt=0, description="How long SIGTERM waits for work in flight.")
+    max_jobs_in_flight: int = Field(
+        default=64, ge=1, description="Jobs a worker holds at once, of each kind."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level logged."
+    )
+
+    @field_validator("public_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(host.strip() for host in value.split(",") if host.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @property
+    def listen_host(self) -> str:
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def listen_port(self) -> int:
+        return int(self.listen.rpartition(":")[2])
