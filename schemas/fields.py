@@ -1,0 +1,85 @@
+"""The kinds of fields that requests and answers are made of, and what is right in them."""
+
+import json
+import re
+import unicodedata
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer
+
+MAX_LABELS: Final = 50
+MAX_METADATA_BYTES: Final = 4096
+
+
+def instant_text(at: datetime) -> str:
+    """A time as answers show it: RFC 3339, UTC, milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[datetime, PlainSerializer(instant_text, return_type=str)]
+"""A time in an answer."""
+
+
+def _readable(text: str) -> str:
+    """Normal form C, without control characters: no name has them, and lists and logs would choke on them."""
+    text = unicodedata.normalize("NFC", text)
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+        raise ValueError("has control characters")
+    if text and not text.strip():
+        raise ValueError("is blank")
+    return text
+
+
+def _addressable(user_id: str) -> str:
+    if user_id in {".", ".."}:
+        raise ValueError("can't stand in a path")  # RFC 3986 §5.2.4: clients take dot segments out.
+    return user_id
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
+UserId = Annotated[
+    str, Field(min_length=1, max_length=128), AfterValidator(_readable), AfterValidator(_addressable)
+]
+ReferenceId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_readable)]
+Label = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_readable)]
+Labels = Annotated[tuple[Label, ...], Field(max_length=MAX_LABELS)]
+
+
+def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_BYTES:
+        raise ValueError(f"is longer than {MAX_METADATA_BYTES} bytes as JSON")
+    return metadata
+
+
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_small)]
+
+# One @, something on both sides, no blanks: whether the address exists only a message to it could tell.
+_EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
+
+
+def _email(text: str) -> str:
+    text = unicodedata.normalize("NFC", text.strip())
+    if not _EMAIL.fullmatch(text):
+        raise ValueError("is not an e-mail address")
+    return text
+
+
+Email = Annotated[str, Field(max_length=254), AfterValidator(_email)]
+
+
+def _moment(value: Any) -> Any:
+    """A date is its first moment in UTC, and so is a time without a zone taken as UTC."""
+    try:
+        if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+            return datetime.combine(date.fromisoformat(value), time(), UTC)
+        if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+            at = datetime.fromisoformat(value)
+            return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("is neither a date (2026-03-01) nor a time (2026-03-01T09:30:00Z)")
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+"""A date or time in a query."""

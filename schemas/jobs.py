@@ -1,0 +1,102 @@
+"""A job: what was asked for, how it ended, and, for an attempt at recognition, the access-log entry that it
+is."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import JsonValue
+
+from schemas.events import Event
+from schemas.records import Record
+
+
+class JobKind(StrEnum):
+    """What a job is to do."""
+
+    ENROLL = "enroll"
+    SEARCH = "search"
+    DELETE_FACE = "delete_face"
+    ERASE_USER = "erase_user"
+
+
+ATTEMPT_KINDS = frozenset({JobKind.ENROLL, JobKind.SEARCH})
+"""The kinds that are an attempt at recognition, each of which is one access-log entry."""
+
+
+class JobState(StrEnum):
+    """Queued until its one terminal write."""
+
+    QUEUED = "queued"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+
+
+class Outcome(StrEnum):
+    """What the access log says of an attempt."""
+
+    MATCHED = "matched"
+    NOT_MATCHED = "not_matched"
+    ENROLLED = "enrolled"
+    REFUSED = "refused"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class JobRecord(Record):
+    """A job and, once ended, its result and log entry. The `id` is the job id.
+
+    `wrapped_key` is the job's own key under the company's; the terminal write removes it, and with it the
+    possibility of reading the job's messages.
+    """
+
+    kind: JobKind
+    state: JobState
+    created_at: datetime
+    deadline_at: datetime | None
+    """When a job that nobody has done is dropped; None for those that are always done."""
+    ended_at: datetime | None = None
+    submitted_by: str
+    correlation_id: str
+    reply_to: str | None = None
+    wrapped_key: bytes | None
+    blob_key: str | None = None
+    """The object that holds the photo when it does not travel inline."""
+    subject_user_hash: str | None = None
+    """Who the job is about (enrolment, erasure): keyed hash of the user id; dropped by erasure."""
+    subject_epoch: int = 0
+    subject_face_id: str | None = None
+    """Which face the job deletes."""
+    mentions: tuple[str, ...] = ()
+    """Every user whom the record speaks of, by hash: in no list, but erasure must find them all."""
+
+    # Written by the terminal write only.
+    logged: bool = False
+    """Whether the record is an access-log entry: an attempt at recognition that has ended."""
+    outcome: Outcome | None = None
+    code: str | None = None
+    http_status: int | None = None
+    result_sealed: bytes | None = None
+    """The answer's body (result or problem) as JSON, sealed."""
+    events: tuple[Event, ...] = ()
+    events_pending: bool = False
+    photo_hash: str | None = None
+    log_user_hash: str | None = None
+    """Who was matched or enrolled: what the per-user log lists."""
+    log_sealed: bytes | None = None
+    """The personal part of the log entry (`LogDetails`), sealed."""
+    score: float | None = None
+    similarity: float | None = None
+    confidence_percent: float | None = None
+    threshold_percent: float | None = None
+    result_expires_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+class LogDetails(Record):
+    """The personal part of a log entry, sealed inside its job record; the `id` is the job's."""
+
+    user_id: str | None = None
+    nearest_user_id: str | None = None
+    location: dict[str, JsonValue] | None = None

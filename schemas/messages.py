@@ -1,0 +1,148 @@
+"""What travels through the broker: a readable header, and a body that only the job's key opens.
+
+On the wire: `FID` and a format digit, the header's length (4 bytes, big-endian), the header as JSON, the
+sealed body. The body's plaintext is msgpack, so that photos and templates travel as raw bytes. The header is
+bound to the body as associated data: it can be read without a key, but not changed.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, Self, cast
+from uuid import UUID
+
+import msgpack
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from schemas.jobs import JobKind
+from schemas.recognition import Face
+from schemas.results import Location
+
+_MAGIC: Final = b"FID1"
+_LENGTH_BYTES: Final = 4
+_MAX_HEADER_BYTES: Final = 64 * 1024
+
+SCHEMA_VERSION: Final = 1
+
+
+class MessageUnreadable(ValueError):
+    """These bytes are not a message of a version that this program reads."""
+
+
+class MessageHeader(BaseModel):
+    """What a consumer must know before it can open the body. Names nobody."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    type: str
+    company_id: UUID
+    job_id: UUID
+    kind: JobKind
+    created_at: datetime
+    correlation_id: str
+    reply_to: str | None
+
+
+def encode_message(header: MessageHeader, seal: Callable[[bytes], bytes]) -> bytes:
+    """Frame a message. `seal(associated_data)` answers the sealed body for the header's exact bytes."""
+    prefix = _prefix(header)
+    return prefix + seal(prefix)
+
+
+def decode_message(value: bytes) -> tuple[MessageHeader, bytes, bytes]:
+    """Split a message into its header, the bytes that are associated data, and the sealed body."""
+    start = len(_MAGIC) + _LENGTH_BYTES
+    if len(value) < start or not value.startswith(_MAGIC):
+        raise MessageUnreadable("not a message of this service")
+    length = int.from_bytes(value[len(_MAGIC) : start], "big")
+    if length > _MAX_HEADER_BYTES or len(value) < start + length:
+        raise MessageUnreadable("the header is cut off")
+    try:
+        header = MessageHeader.model_validate_json(value[start : start + length])
+    except ValidationError as error:
+        raise MessageUnreadable("the header is not of a known form") from error
+    if header.schema_version != SCHEMA_VERSION:
+        raise MessageUnreadable(f"schema version {header.schema_version} is not known")
+    return header, value[: start + length], value[start + length :]
+
+
+def _prefix(header: MessageHeader) -> bytes:
+    text = header.model_dump_json().encode()
+    return _MAGIC + len(text).to_bytes(_LENGTH_BYTES, "big") + text
+
+
+class Body(BaseModel):
+    """The base of message bodies: packed as msgpack, raw bytes staying raw."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def pack(self) -> bytes:
+        return msgpack.packb(_plain(self.model_dump(mode="python")), use_bin_type=True)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Self:
+        try:
+            return cls.model_validate(msgpack.unpackb(packed, raw=False))
+        except (ValueError, msgpack.UnpackException) as error:
+            raise MessageUnreadable("the body is not of a known form") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in cast("list[Any]", value)]
+    if isinstance(value, UUID):
+        return str(value)
+    return value
+
+
+class EnrolmentFields(BaseModel):
+    """What an enrolment says of the person. None leaves what the user's record says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user_id: str
+    full_name: str | None = None
+    tags: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
+    reference_id: str | None = None
+    metadata: dict[str, JsonValue] | None = None
+
+
+class SearchFields(BaseModel):
+    """What a search asks for, besides its photo."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold_percent: float | None = None
+    groups: tuple[str, ...] | None = None
+    limit: int = 1
+    location: Location | None = None
+
+
+class PhotoBody(Body):
+    """`search` and `enroll`: the photo (None when it is the job's blob) and what to do with it."""
+
+    photo: bytes | None
+    enrolment: EnrolmentFields | None = None
+    search: SearchFields | None = None
+
+
+class TemplateBody(Body):
+    """`templates`, from the face worker: one embedded face to decide about."""
+
+    template: bytes
+    """float32, little-endian, L2-normalised."""
+    face: Face
+    enrolment: EnrolmentFields
+    photo_hash: str
+    photo_key: str | None
+    timings_ms: dict[str, float]
+
+
+class RemovalBody(Body):
+    """`templates`, from an ingress: clear a face, or all of a user, that the records already deny."""
+
+    face_id: str | None = None
+    user_hash: str | None = None

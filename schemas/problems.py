@@ -1,0 +1,254 @@
+"""Everything that can go wrong for a client: one table of codes, and the body that tells of one (RFC
+9457)."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """A kind of problem: its stable code, HTTP status, title, and what the reader can do about it."""
+
+    code: str
+    status: int
+    title: str
+    remedy: str
+
+
+_TYPES: Final = (
+    # The request itself.
+    ProblemType(
+        "invalid_request",
+        422,
+        "A field is missing or wrong",
+        "See `errors` for the fields, mend them and send again.",
+    ),
+    ProblemType(
+        "malformed_body",
+        400,
+        "The body cannot be read",
+        "Send valid JSON, or multipart/form-data with a correct boundary.",
+    ),
+    ProblemType(
+        "unsupported_content_type",
+        415,
+        "This content type is not accepted",
+        "Send application/json or multipart/form-data.",
+    ),
+    ProblemType(
+        "body_too_large", 413, "The body is too large", "Send a smaller photo; the limit is in the detail."
+    ),
+    ProblemType(
+        "invalid_threshold",
+        422,
+        "The threshold is not a percentage",
+        "Send 85, 85% or 0.85; 1, negatives and words are ambiguous.",
+    ),
+    ProblemType(
+        "threshold_too_low",
+        403,
+        "The threshold is looser than the company's",
+        "Ask for at least the company's threshold.",
+    ),
+    ProblemType(
+        "invalid_cursor",
+        400,
+        "The cursor is not one of ours",
+        "Start again without a cursor, with the same filters.",
+    ),
+    ProblemType(
+        "invalid_correlation_id",
+        400,
+        "The correlation id is not acceptable",
+        "Send 1 to 128 visible ASCII characters, or leave it out.",
+    ),
+    ProblemType(
+        "not_found",
+        404,
+        "There is nothing here",
+        "Check the id; it may have been deleted, or belong to somebody else.",
+    ),
+    ProblemType("method_not_allowed", 405, "This path does not take this method", "See the Allow header."),
+    ProblemType(
+        "malformed_request",
+        400,
+        "This is not a valid HTTP request",
+        "Check the request line and the headers.",
+    ),
+    ProblemType(
+        "request_timeout", 408, "The request came too slowly", "Send it again over a faster connection."
+    ),
+    # Who is asking.
+    ProblemType(
+        "unauthenticated",
+        401,
+        "No credential was sent",
+        "Send Authorization: Bearer with the token from POST /login.",
+    ),
+    ProblemType("invalid_token", 401, "The token is not valid", "Log in again."),
+    ProblemType(
+        "token_expired",
+        401,
+        "The token has expired",
+        "Exchange the refresh token at POST /token/refresh, or log in again.",
+    ),
+    ProblemType(
+        "invalid_credentials",
+        401,
+        "E-mail and password do not match",
+        "Check both; reset the password if it is lost.",
+    ),
+    ProblemType(
+        "forbidden",
+        403,
+        "This credential may not do that",
+        "Use a credential with the role that the detail names.",
+    ),
+    ProblemType(
+        "registration_closed",
+        403,
+        "Registration is closed",
+        "Ask the operator of this server for an account.",
+    ),
+    ProblemType(
+        "email_taken", 409, "This e-mail address has an account", "Log in, or register with another address."
+    ),
+    # The photo.
+    ProblemType(
+        "unsupported_media_type",
+        415,
+        "The photo is not a JPEG or PNG",
+        "Send a JPEG or PNG; its bytes decide, not its name.",
+    ),
+    ProblemType(
+        "corrupt_image",
+        422,
+        "The photo cannot be decoded",
+        "The file is damaged or cut off: export it again.",
+    ),
+    ProblemType(
+        "image_too_large",
+        413,
+        "The photo has too many bytes",
+        "Send a smaller file; the limit is in the detail.",
+    ),
+    ProblemType(
+        "image_dimensions",
+        422,
+        "The photo has too many or too few pixels",
+        "Resize it; the limits are in the detail.",
+    ),
+    ProblemType("no_face", 422, "No face was found", "Face the camera, closer and in better light."),
+    ProblemType(
+        "multiple_faces", 422, "More than one face is prominent", "Enrol from a photo of one person."
+    ),
+    ProblemType(
+        "face_too_small", 422, "The face is too small", "Come closer, or send a photo of more pixels."
+    ),
+    ProblemType(
+        "low_detection_confidence",
+        422,
+        "It is not certain that this is a face",
+        "Uncover the face and improve the light.",
+    ),
+    ProblemType(
+        "extreme_pose", 422, "The head is turned or tilted too far", "Look straight into the camera."
+    ),
+    ProblemType("low_sharpness", 422, "The face is blurred", "Hold still, clean the lens, or focus."),
+    ProblemType("low_brightness", 422, "The face is too dark", "Add light in front of the face."),
+    ProblemType(
+        "overexposed", 422, "The face is too bright", "Take away the light that shines into the face."
+    ),
+    # The person.
+    ProblemType(
+        "duplicate_face",
+        409,
+        "This face is enrolled as somebody else",
+        "If they are two people (twins), ask an admin; else use the other id.",
+    ),
+    ProblemType(
+        "face_mismatch",
+        409,
+        "This user's other faces are somebody else's",
+        "Check the user id, or delete the wrong faces first.",
+    ),
+    ProblemType(
+        "too_many_faces_for_user",
+        409,
+        "The user has as many faces as are allowed",
+        "Delete one of the user's faces first.",
+    ),
+    # The job.
+    ProblemType("job_expired", 504, "The job was not done within its time", "Send the photo again."),
+    ProblemType(
+        "job_superseded",
+        409,
+        "The job was overtaken by a deletion",
+        "Nothing was enrolled; submit again if it is still wanted.",
+    ),
+    ProblemType(
+        "job_failed",
+        500,
+        "The job could not be done",
+        "Try again; if it fails again, give the operator the correlation id.",
+    ),
+    # The service.
+    ProblemType(
+        "unavailable",
+        503,
+        "The service cannot answer now",
+        "Wait for as long as Retry-After says, then send again.",
+    ),
+    ProblemType("internal", 500, "Something went wrong on our side", "Give the operator the correlation id."),
+)
+
+PROBLEM_TYPES: Final[dict[str, ProblemType]] = {kind.code: kind for kind in _TYPES}
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field: `field` is its path, dots between the parts."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """The body of every error answer, `application/problem+json` (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldError] | None = None
+    job_id: str | None = None
+    user_id: str | None = None
+    """Whom the problem is about; only for those who may read users."""
+    correlation_id: str | None = None
+
+
+class ProblemError(Exception):
+    """Raised wherever a client's request cannot be met; carries only what the client may read."""
+
+    def __init__(self, code: str, detail: str | None = None, **extra: Any) -> None:
+        super().__init__(code)
+        self.type = PROBLEM_TYPES[code]
+        self.detail = detail or self.type.remedy
+        self.extra = extra
+
+    @property
+    def code(self) -> str:
+        return self.type.code
+
+    def problem(self, correlation_id: str | None = None) -> Problem:
+        return Problem(
+            type=f"/problems/{self.code}",
+            title=self.type.title,
+            status=self.type.status,
+            detail=self.detail,
+            code=self.code,
+            correlation_id=correlation_id,
+            **self.extra,
+        )

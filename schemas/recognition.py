@@ -1,0 +1,101 @@
+"""What is said about a photo and the faces in it, and what a photo must be like to be used."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Purpose = Literal["enrolment", "probe"]
+"""What a photo is for: to be kept as somebody's template, or to be compared."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Point(_Model):
+    """A place in the upright photo, in pixels from its top left corner."""
+
+    x: float
+    y: float
+
+
+class Box(_Model):
+    """A rectangle in the upright photo (EXIF orientation applied), in pixels. It may reach beyond the photo's
+    edge."""
+
+    x: float
+    y: float
+    width: float = Field(ge=0)
+    height: float = Field(ge=0)
+
+
+class Landmarks(_Model):
+    """The five points of a face; left and right are those of the picture, not of the person."""
+
+    left_eye: Point
+    right_eye: Point
+    nose: Point
+    mouth_left: Point
+    mouth_right: Point
+
+
+class Quality(_Model):
+    """How well a face can be seen. Measured inside its box; angles are estimates from five points, good to
+    about 10°."""
+
+    sharpness: float = Field(ge=0)
+    """A thousand times the variance of the Laplacian over that of the luma, of the face at 160 px; the
+    contrast and the brightness of the photo do not change it. Good photos have 10 to 100, blurred ones below
+    1."""
+    brightness: float = Field(ge=0, le=255)
+    """Mean luma, 0 (black) to 255 (white)."""
+    overexposed_share: float = Field(ge=0, le=1)
+    """Share of the face's pixels whose luma is at least 250."""
+    yaw_degrees: float
+    """Head turned to the picture's right (positive) or left (negative)."""
+    roll_degrees: float
+    """Head tilted clockwise (positive) or anticlockwise (negative)."""
+    face_width_px: float = Field(ge=0)
+    """Width of the box in pixels of the photo as it was sent."""
+
+
+class Face(_Model):
+    """One detected face."""
+
+    box: Box
+    landmarks: Landmarks
+    quality: Quality
+    detection_confidence: float = Field(ge=0, le=1)
+    """The detector's probability that this is a face."""
+
+
+class ModelStamp(_Model):
+    """Which model made a template. Templates of different stamps are never compared."""
+
+    id: str
+    version: str
+
+
+class PhotoLimits(_Model):
+    """How large a photo may be. Everything here is known from the first bytes, before anything is decoded."""
+
+    max_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    min_side_px: int = Field(default=20, ge=20)
+    """Below 20 px a side the detector has nothing to look at: its first network sees 12 x 12 px."""
+
+
+class QualityPolicy(_Model):
+    """What a face must be like to be used. The defaults refuse only what cannot work: of the photos of LFW's
+    training list they let more than 99 % pass."""
+
+    min_face_width_px: float = Field(default=40, ge=20)
+    min_detection_confidence: float = Field(default=0.9, ge=0.7, le=1)
+    max_yaw_degrees: float = Field(default=60, gt=0, le=90)
+    max_roll_degrees: float = Field(default=45, gt=0, le=180)
+    min_sharpness: float = Field(default=1, ge=0)
+    min_brightness: float = Field(default=20, ge=0, le=255)
+    max_overexposed_share: float = Field(default=0.5, ge=0, le=1)
+    max_second_face_ratio: float = Field(default=0.5, gt=0, le=1)
+    """Enrolment only: the photo is of several people when another face is more than this share as prominent
+    (large and central) as the first."""

@@ -1,0 +1,156 @@
+"""What is stored, but for jobs (`schemas.jobs`): companies, members, sessions, users, faces.
+
+Personal fields are ciphertext here (`…_sealed`), sealed and opened by the repositories; what must be found is
+found by a keyed hash (`…_hash`). Every record has a version that goes up with each write.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from schemas.policies import CompanyPolicies
+from schemas.recognition import Box, Landmarks, ModelStamp, Quality
+
+
+class Record(BaseModel):
+    """A stored record: immutable, replaced as a whole, found by (company, id)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+    id: str
+    version: int = 1
+
+
+class Company(Record):
+    """A tenant. Its `id` is the company id in text."""
+
+    name_sealed: bytes
+    created_at: datetime
+    policies: CompanyPolicies = CompanyPolicies()
+    model: ModelStamp
+    """The model whose templates the company's gallery is made of."""
+
+
+class Role(StrEnum):
+    """What a member may do; an admin may do all that the others may."""
+
+    ADMIN = "admin"
+    STAFF = "staff"
+    AUDITOR = "auditor"
+
+
+class Login(Record):
+    """Finds the account of an e-mail address before its company is known. Kept under PLATFORM; its id is a
+    keyed hash."""
+
+    company_id: UUID
+    member_id: str
+
+
+class Member(Record):
+    """A person who logs in. The password is kept as an argon2id hash only."""
+
+    email_sealed: bytes
+    password_hash: str
+    role: Role
+    created_at: datetime
+
+
+class Session(Record):
+    """One log-in and the family of refresh tokens that descends from it; only hashes of tokens are kept."""
+
+    member_id: str
+    refresh_hash: bytes
+    created_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None = None
+
+
+class UserState(StrEnum):
+    """An erased user is kept as an empty shell that carries the epoch until every message in flight is
+    outlived."""
+
+    ACTIVE = "active"
+    ERASED = "erased"
+
+
+class User(Record):
+    """A person who may be recognised. The `id` is the keyed hash of the company's own id for them."""
+
+    state: UserState
+    epoch: int
+    """Goes up when the person is erased: what was begun before is then void."""
+    user_id_sealed: bytes | None
+    full_name_sealed: bytes | None = None
+    reference_id_sealed: bytes | None = None
+    reference_hash: str | None = None
+    metadata_sealed: bytes | None = None
+    tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None = None
+
+
+class FaceState(StrEnum):
+    """A deleted face leaves an empty tombstone, so that its change number is never used again."""
+
+    ACTIVE = "active"
+    DELETED = "deleted"
+
+
+class FaceRecord(Record):
+    """The truth about one enrolled face; the index entry is derived from it. The `id` is derived from the
+    job's.
+
+    `change` is unique in the company and only goes up: enrolling takes the next number, and so does every
+    later change of the record that the index must hear of. So "everything up to n" is well defined.
+    """
+
+    change: int
+    state: FaceState
+    job_id: str | None
+    user_hash: str | None
+    epoch: int
+    model: ModelStamp
+    template_sealed: bytes | None
+    photo_hash: str | None
+    photo_key: str | None = None
+    box: Box | None
+    landmarks: Landmarks | None
+    quality: Quality | None
+    detection_confidence: float | None
+    created_at: datetime
+    enrolled_by: str | None
+    deleted_at: datetime | None = None
+
+
+class IndexMark(Record):
+    """How far the index is known to be safe on disk: every change of the company up to `change` is in it.
+
+    The `id` is the index collection's name."""
+
+    change: int
+
+
+class DeadLetter(Record):
+    """What is needed to look at a job that was given up, or to try it again: its key and its photo. The
+    message is on the dead-letter topic. The `id` is the job's."""
+
+    topic: str
+    cause: str
+    attempts: int
+    wrapped_key: bytes | None
+    blob_key: str | None
+    mentions: tuple[str, ...]
+    died_at: datetime
+    expires_at: datetime
+
+
+class Attempts(Record):
+    """How often work on a message was begun after a takeover; the `id` names the message."""
+
+    count: int
+    expires_at: datetime

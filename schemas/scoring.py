@@ -1,0 +1,296 @@
+"""The arithmetic of scores: rates, likelihood ratios, confidence, thresholds and decisions.
+
+A score says nothing by itself. A `Calibration`, measured once for a model, turns it into the false match rate
+of one comparison (FMR), the false positive identification rate of a search (FPIR, ISO/IEC 19795-1) and a
+likelihood ratio (LR); confidence is the posterior that follows from the LR when half of all probes are
+strangers."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from schemas.problems import ProblemError
+
+ThresholdSource = Literal["company", "request", "max_fpir"]
+"""What decided how similar is similar enough: the company's threshold, the request's, or the bound on
+FPIR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A rate of false matches. Beyond the data that it was measured on it is an upper bound
+    (`extrapolated`)."""
+
+    value: float
+    extrapolated: bool
+
+
+class ScoreTable(BaseModel):
+    """A function of the score, linear between evenly spaced knots and constant outside of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    start: float
+    step: float = Field(gt=0)
+    values: tuple[float, ...] = Field(min_length=2)
+
+    @property
+    def end(self) -> float:
+        return self.start + self.step * (len(self.values) - 1)
+
+    def at(self, score: float) -> float:
+        """The value at a score; a score that is not a number is a `ValueError`, never a value."""
+        if math.isnan(score):
+            raise ValueError("a score must be a number")
+        place = (score - self.start) / self.step
+        if place <= 0:
+            return self.values[0]
+        index = math.floor(min(place, len(self.values)))
+        if index >= len(self.values) - 1:
+            return self.values[-1]
+        low, high = self.values[index], self.values[index + 1]
+        return low + (high - low) * (place - index)
+
+    def first_at_least(self, value: float) -> float | None:
+        """The lowest score at which a rising table reaches `value`, None if it never does."""
+        if value <= self.values[0]:
+            return self.start
+        for index, (low, high) in enumerate(pairwise(self.values)):
+            if high >= value:
+                return self.start + self.step * (index + (value - low) / (high - low))
+        return None
+
+
+class Calibration(BaseModel):
+    """What scores mean for one model: aggregate numbers only, made by `faceid calibrate`.
+
+    `minus_ln_fmr` holds the natural logarithm of the share of pairs of different people that score at least
+    so much (negated, so that it rises); beyond its end FMR falls by `tail_slope` a unit of score. `ln_lr`
+    holds the logarithm of the likelihood ratio and never falls; above its end it stays what it is there,
+    which is the least that the data support."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    model: str
+    tensors_sha256: str
+    pipeline: str
+    """The crop and its conditions (`workers.recognition.parameters.PIPELINE`) with which the scores were
+    made."""
+    source: str
+    people: int
+    photos: int
+    refused: int
+    """Photos in which no face was found, or none good enough."""
+    impostor_pairs: int
+    genuine_pairs: int
+    minus_ln_fmr: ScoreTable
+    tail_slope: float = Field(gt=0)
+    ln_lr: ScoreTable
+
+    @model_validator(mode="after")
+    def _is_monotone(self) -> Self:
+        for table in (self.minus_ln_fmr, self.ln_lr):
+            if any(high < low for low, high in pairwise(table.values)):
+                raise ValueError("the tables must never fall")
+        if self.minus_ln_fmr.values[0] != 0:
+            raise ValueError("the false match rate must begin at 1")
+        return self
+
+    def fmr(self, score: float) -> Rate:
+        """The share of comparisons of different people that score at least so much."""
+        beyond = score - self.minus_ln_fmr.end
+        minus_ln = self.minus_ln_fmr.at(score) + self.tail_slope * max(0.0, beyond)
+        return Rate(math.exp(-minus_ln), extrapolated=beyond > 0)
+
+    def fpir(self, score: float, gallery_users: int) -> Rate:
+        """The share of strangers for whom at least one of `gallery_users` scores so much: 1 - (1 - FMR)^N.
+
+        Comparisons are taken as independent, which overstates the rate. With several faces a user it is that
+        of as many comparisons as the caller counts."""
+        one = self.fmr(score)
+        if gallery_users <= 0:
+            return Rate(0.0, one.extrapolated)
+        if one.value >= 1:
+            return Rate(1.0, one.extrapolated)
+        return Rate(-math.expm1(gallery_users * math.log1p(-one.value)), one.extrapolated)
+
+    def ln_likelihood_ratio(self, score: float) -> float:
+        """Natural logarithm of `likelihood_ratio`."""
+        return self.ln_lr.at(score)
+
+    def likelihood_ratio(self, score: float) -> float:
+        """How many times more often a score is met with photos of one person than of two."""
+        return math.exp(self.ln_lr.at(score))
+
+    def score_at_fmr(self, rate: float) -> float:
+        """The lowest score whose FMR is at most `rate` (0 < rate <= 1); above 1 when no score is good
+        enough."""
+        if not 0 < rate <= 1:
+            raise ValueError("a false match rate lies above 0 and is at most 1")
+        wanted = -math.log(rate)
+        found = self.minus_ln_fmr.first_at_least(wanted)
+        if found is not None:
+            return found
+        return self.minus_ln_fmr.end + (wanted - self.minus_ln_fmr.values[-1]) / self.tail_slope
+
+    def score_at_fpir(self, rate: float, gallery_users: int) -> float:
+        """The lowest score whose FPIR for so many users is at most `rate` (0 < rate < 1)."""
+        if not 0 < rate < 1:
+            raise ValueError("a false positive identification rate lies between 0 and 1")
+        return self.score_at_fmr(-math.expm1(math.log1p(-rate) / max(1, gallery_users)))
+
+    def score_at_confidence(self, percent: float, gallery_users: int) -> float | None:
+        """The lowest score at which a lone candidate among so many users has this confidence; None if none is
+        enough."""
+        if not 0 < percent <= 100:
+            raise ValueError("confidence lies above 0 and is at most 100 percent")
+        if percent == 100:
+            return None
+        odds = math.log(percent) - math.log(100 - percent)
+        return self.ln_lr.first_at_least(odds + math.log(max(1, gallery_users)))
+
+    def confidence_identification(self, scores: Sequence[float], gallery_users: int) -> list[float]:
+        """Confidence in percent for each user found, from the best score of each: 100 LR_i / (N + sum of
+        LR_j).
+
+        The posterior that the probe is this user, when half of all probes are of somebody among the N users
+        searched, each equally often, and half of strangers. The sum is over the users found; the others' LR
+        is next to nothing."""
+        logs = [self.ln_lr.at(score) for score in scores]
+        ln_users = math.log(max(1, gallery_users, len(logs)))
+        top = max([ln_users, *logs])
+        total = math.exp(ln_users - top) + math.fsum(math.exp(ln - top) for ln in logs)
+        return [100 * math.exp(ln - top) / total for ln in logs]
+
+    def confidence_verification(self, score: float) -> float:
+        """Confidence in percent in a 1:1 comparison, 100 LR / (1 + LR)."""
+        return self.confidence_identification([score], 1)[0]
+
+
+_PERCENTAGE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,20})?|\.[0-9]{1,20})\s*(%?)")
+
+
+def parse_threshold(value: object) -> float:
+    """A threshold as a client may write it, in percent: 85, "85", "85%", 0.85 and "0.85" are all 85.0.
+
+    Raises `ProblemError("invalid_threshold")` for words, negatives, zero, more than 100, and 1 without a
+    percent sign, which could be a hundredth or the whole."""
+    text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    parts = _PERCENTAGE.fullmatch(text)
+    if parts is None:
+        raise ProblemError("invalid_threshold")
+    number = float(parts[1])
+    if not parts[2] and number < 1:
+        number *= 100
+    elif not parts[2] and number == 1:
+        raise ProblemError("invalid_threshold")
+    if not 0 < number <= 100:
+        raise ProblemError("invalid_threshold")
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """The bar that a candidate must reach: both the confidence and, where there is one, the score."""
+
+    percent: float
+    """The confidence of a lone candidate that just passes."""
+    score: float | None
+    """The lowest score that can pass; None when no score can."""
+    source: ThresholdSource
+
+
+class _Policy(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MatchPolicy(_Policy):
+    """When a probe is said to be somebody: confidence and FPIR, the stricter of the two."""
+
+    threshold_percent: float = Field(default=85, gt=0, le=100)
+    max_fpir: float = Field(default=0.003, gt=0, lt=1)
+
+    def operating_point(
+        self,
+        calibration: Calibration,
+        gallery_users: int,
+        requested_percent: float | None = None,
+        *,
+        may_loosen: bool = False,
+    ) -> OperatingPoint:
+        """The bar for a search among so many users (1 for a 1:1 comparison).
+
+        A request may be stricter than the company; a looser one counts only with `may_loosen`, and then the
+        bound on FPIR gives way too, since who investigates wants to see what would not open a door."""
+        loose = requested_percent is not None and requested_percent < self.threshold_percent
+        percent = self.threshold_percent
+        source: ThresholdSource = "company"
+        if requested_percent is not None and requested_percent != percent and (may_loosen or not loose):
+            percent, source = requested_percent, "request"
+        score = calibration.score_at_confidence(percent, gallery_users)
+        if score is None or (loose and may_loosen):
+            return OperatingPoint(percent, score, source)
+        bound = calibration.score_at_fpir(self.max_fpir, gallery_users)
+        if bound <= score:
+            return OperatingPoint(percent, score, source)
+        return OperatingPoint(
+            calibration.confidence_identification([bound], gallery_users)[0], bound, "max_fpir"
+        )
+
+
+class DuplicatePolicy(_Policy):
+    """When a face that is being enrolled is said to be enrolled already, as somebody else."""
+
+    max_false_duplicate_rate: float = Field(default=0.01, gt=0, lt=1)
+    """The share of new people who may wrongly be taken for somebody who is enrolled."""
+    on_duplicate: Literal["reject", "flag", "allow"] = "reject"
+
+    def score_threshold(self, calibration: Calibration, gallery_users: int) -> float:
+        """The score from which on a face of one of so many other users is the same person's."""
+        return calibration.score_at_fpir(self.max_false_duplicate_rate, gallery_users)
+
+
+class SameUserPolicy(_Policy):
+    """When a user's new photo is refused for looking like somebody else: lenient, since people change."""
+
+    max_fmr: float = Field(default=0.05, gt=0, le=1)
+
+    def score_threshold(self, calibration: Calibration) -> float:
+        """The score that the user's best other face must reach."""
+        return calibration.score_at_fmr(self.max_fmr)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a search says of one user found."""
+
+    score: float
+    confidence_percent: float
+    fmr: Rate
+    fpir: Rate
+    accepted: bool
+
+
+def decide(
+    calibration: Calibration, scores: Sequence[float], gallery_users: int, point: OperatingPoint
+) -> tuple[Verdict, ...]:
+    """A verdict on each user found, in the order given; `scores` holds the best score of each.
+
+    Two users who are equally likely share the confidence, so neither reaches a threshold above 50: a tie is
+    no match."""
+    confidences = calibration.confidence_identification(scores, gallery_users)
+    return tuple(
+        Verdict(
+            score=score,
+            confidence_percent=confidence,
+            fmr=calibration.fmr(score),
+            fpir=calibration.fpir(score, gallery_users),
+            accepted=point.score is not None and score >= point.score and confidence >= point.percent,
+        )
+        for score, confidence in zip(scores, confidences, strict=True)
+    )
