@@ -1,0 +1,125 @@
+"""Accounts: companies, the members who log in to them, and their sessions."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from infra.clock import Clock
+from infra.documents.port import AlreadyExists, Documents
+from infra.keys.company import CompanyKeys
+from infra.keys.platform import PlatformKey
+from infra.repositories.collections import COMPANIES, LOGINS, MEMBERS, SESSIONS
+from schemas.ids import PLATFORM, Entropy, new_id
+from schemas.recognition import ModelStamp
+from schemas.records import Company, Login, Member, Role, Session
+
+
+class EmailTaken(Exception):
+    """Another account has this e-mail address."""
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Reads and writes companies, members and sessions."""
+
+    documents: Documents
+    keys: CompanyKeys
+    platform: PlatformKey
+    clock: Clock
+    entropy: Entropy
+
+    async def register(
+        self, *, company_name: str, email: str, password_hash: str, model: ModelStamp
+    ) -> tuple[Company, Member]:
+        """Make a company and its first admin. Raises EmailTaken and then leaves nothing behind.
+
+        The log-in is written last: until it is there, nobody can reach what a crash may leave half made.
+        """
+        email_hash = self.platform.email_lookup(email)
+        if await self.documents.get(LOGINS, PLATFORM, email_hash) is not None:
+            raise EmailTaken
+        now = self.clock.now()
+        company_id = new_id(now, self.entropy)
+        member_id = str(new_id(now, self.entropy))
+        key = await self.keys.create(company_id)
+        company = Company(
+            id=str(company_id),
+            name_sealed=key.seal_text("company.name", str(company_id), company_name),
+            created_at=now,
+            model=model,
+        )
+        member = Member(
+            id=member_id,
+            email_sealed=key.seal_text("member.email", member_id, email),
+            password_hash=password_hash,
+            role=Role.ADMIN,
+            created_at=now,
+        )
+        await self.documents.insert(COMPANIES, company_id, company, synced=False)
+        await self.documents.insert(MEMBERS, company_id, member, synced=False)
+        login = Login(id=email_hash, company_id=company_id, member_id=member_id)
+        try:
+            await self.documents.insert(LOGINS, PLATFORM, login)
+        except AlreadyExists as collision:
+            await self.documents.delete(MEMBERS, company_id, member.id)
+            await self.documents.delete(COMPANIES, company_id, company.id)
+            await self.keys.destroy(company_id)
+            raise EmailTaken from collision
+        return company, member
+
+    async def find_login(self, email: str) -> tuple[UUID, Member] | None:
+        """The company and member of an e-mail address (letter case does not matter)."""
+        login = await self.documents.get(LOGINS, PLATFORM, self.platform.email_lookup(email))
+        if login is None:
+            return None
+        member = await self.member(login.company_id, login.member_id)
+        return (login.company_id, member) if member else None
+
+    async def company(self, company_id: UUID) -> Company | None:
+        return await self.documents.get(COMPANIES, company_id, str(company_id))
+
+    async def member(self, company_id: UUID, member_id: str) -> Member | None:
+        return await self.documents.get(MEMBERS, company_id, member_id)
+
+    async def open_session(
+        self, company_id: UUID, session_id: UUID, member_id: str, *, refresh_hash: bytes, life_s: int
+    ) -> Session:
+        now = self.clock.now()
+        session = Session(
+            id=str(session_id),
+            member_id=member_id,
+            refresh_hash=refresh_hash,
+            created_at=now,
+            expires_at=now + timedelta(seconds=life_s),
+        )
+        await self.documents.insert(SESSIONS, company_id, session)
+        return session
+
+    async def session(self, company_id: UUID, session_id: str) -> Session | None:
+        """A session that is open: not ended, not past its time."""
+        session = await self.documents.get(SESSIONS, company_id, session_id)
+        open_ = session is not None and session.ended_at is None and session.expires_at > self.clock.now()
+        return session if open_ else None
+
+    async def rotate_session(
+        self, company_id: UUID, session: Session, *, refresh_hash: bytes, life_s: int
+    ) -> bool:
+        """Replace the refresh token's hash; False if somebody else did so first."""
+        expires_at = self.clock.now() + timedelta(seconds=life_s)
+        rotated = session.model_copy(
+            update={"version": session.version + 1, "refresh_hash": refresh_hash, "expires_at": expires_at}
+        )
+        return await self.documents.compare_and_set(
+            SESSIONS, company_id, rotated, expected={"version": session.version}
+        )
+
+    async def end_session(self, company_id: UUID, session_id: str) -> None:
+        """End a session: its access and refresh tokens stop working at once."""
+        while True:
+            session = await self.documents.get(SESSIONS, company_id, session_id)
+            if session is None or session.ended_at is not None:
+                return
+            ended = session.model_copy(update={"version": session.version + 1, "ended_at": self.clock.now()})
+            expected = {"version": session.version}
+            if await self.documents.compare_and_set(SESSIONS, company_id, ended, expected=expected):
+                return

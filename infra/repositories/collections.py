@@ -1,0 +1,75 @@
+"""Which collections there are, and by what each can be searched."""
+
+from typing import Any, Final
+
+from infra.documents.port import Collection, Index
+from schemas.events import AuditEvent
+from schemas.jobs import JobRecord
+from schemas.records import (
+    Attempts,
+    Company,
+    DeadLetter,
+    FaceRecord,
+    IndexMark,
+    Login,
+    Member,
+    Session,
+    User,
+)
+
+COMPANIES: Final = Collection("companies", Company)
+LOGINS: Final = Collection("logins", Login)
+MEMBERS: Final = Collection("members", Member)
+SESSIONS: Final = Collection("sessions", Session, (Index(("member_id",)),), expires_field="expires_at")
+USERS: Final = Collection(
+    "users",
+    User,
+    (Index(("state", "created_at")), Index(("state", "groups")), Index(("reference_hash",))),
+    expires_field="expires_at",
+)
+FACES: Final = Collection(
+    "faces",
+    FaceRecord,
+    (
+        # The next number is taken by inserting it: two deciders can't both succeed.
+        Index(("change",), unique=True),
+        Index(("user_hash", "state")),
+        Index(("state", "user_hash")),
+    ),
+)
+JOBS: Final = Collection(
+    "jobs",
+    JobRecord,
+    (
+        Index(("state", "created_at")),
+        Index(("events_pending", "ended_at")),
+        Index(("correlation_id", "created_at")),
+        Index(("logged", "created_at")),
+        Index(("logged", "log_user_hash", "created_at")),
+        Index(("logged", "outcome", "created_at")),
+        Index(("logged", "log_user_hash", "outcome", "created_at")),
+        Index(("mentions",)),
+        Index(("result_expires_at",)),
+    ),
+    expires_field="expires_at",
+)
+AUDIT_EVENTS: Final = Collection("audit_events", AuditEvent, (Index(("occurred_at",)),))
+INDEX_MARKS: Final = Collection("index_marks", IndexMark)
+DEAD_LETTERS: Final = Collection(
+    "dead_letters", DeadLetter, (Index(("mentions",)),), expires_field="expires_at"
+)
+ATTEMPTS: Final = Collection("attempts", Attempts, expires_field="expires_at")
+
+ALL: Final[tuple[Collection[Any], ...]] = (
+    COMPANIES,
+    LOGINS,
+    MEMBERS,
+    SESSIONS,
+    USERS,
+    FACES,
+    JOBS,
+    AUDIT_EVENTS,
+    INDEX_MARKS,
+    DEAD_LETTERS,
+    ATTEMPTS,
+)

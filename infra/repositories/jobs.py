@@ -1,0 +1,286 @@
+"""Job records: accepted once, ended once. The ended record of an attempt is its access-log entry."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from pydantic import BaseModel, JsonValue
+
+from infra.clock import Clock
+from infra.documents.port import Documents, Page, Range, Scalar
+from infra.keys.company import CompanyKey, CompanyKeys
+from infra.repositories.collections import JOBS
+from schemas.events import Event
+from schemas.ids import derived_id
+from schemas.jobs import JobRecord, JobState, LogDetails, Outcome
+from schemas.policies import RetentionPolicy
+from schemas.problems import Problem
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """What the terminal write says for the access log; the personal part (`details`) is sealed."""
+
+    outcome: Outcome
+    details: LogDetails | None = None
+    user_hash: str | None = None
+    photo_hash: str | None = None
+    score: float | None = None
+    similarity: float | None = None
+    confidence_percent: float | None = None
+    threshold_percent: float | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a job ends: `answer` is the body that the client reads, with `http_status`."""
+
+    state: JobState
+    http_status: int
+    answer: BaseModel
+    event_type: str
+    code: str | None = None
+    event_data: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    log: LogEntry | None = None
+    mentions: tuple[str, ...] = ()
+    """Hashes of all users whom the answer or the log entry speak of."""
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Reads and writes job records."""
+
+    documents: Documents
+    keys: CompanyKeys
+    clock: Clock
+
+    async def accept(self, company_id: UUID, job: JobRecord, *, synced: bool) -> None:
+        await self.documents.insert(JOBS, company_id, job, synced=synced)
+
+    async def get(self, company_id: UUID, job_id: UUID) -> JobRecord | None:
+        return await self.documents.get(JOBS, company_id, str(job_id))
+
+    async def end(
+        self, company_id: UUID, job: JobRecord, ending: Ending, retention: RetentionPolicy
+    ) -> tuple[JobRecord, bool]:
+        """The one terminal write. Answers the job as it ended, and whether this call ended it.
+
+        State, result, log entry and events are one compare-and-set; it also removes the job's key, so that no
+        copy of the job's messages can be read any more. Who loses the race gets the winner's record. Synced:
+        what is told to a client afterwards survives a power failure.
+        """
+        key = await self.keys.get(company_id)
+        ended = _ended(job, ending, retention, self.clock.now(), key)
+        expected: dict[str, Scalar] = {"state": JobState.QUEUED}
+        if await self.documents.compare_and_set(JOBS, company_id, ended, expected=expected):
+            return ended, True
+        winner = await self.get(company_id, UUID(job.id))
+        return winner or ended, False
+
+    async def record_refusal(
+        self, company_id: UUID, job: JobRecord, ending: Ending, retention: RetentionPolicy
+    ) -> JobRecord:
+        """Keep an attempt that was refused before it became a job: a record that is born ended, for the
+        access log."""
+        key = await self.keys.get(company_id)
+        refusal = _ended(job, ending, retention, self.clock.now(), key)
+        await self.documents.insert(JOBS, company_id, refusal)
+        return refusal
+
+    async def result_text(self, company_id: UUID, job: JobRecord) -> str | None:
+        """The answer's body as JSON, None when the job has none (any more)."""
+        if job.result_sealed is None:
+            return None
+        return (await self.keys.get(company_id)).open_text("job.result", job.id, job.result_sealed)
+
+    async def log_details(self, company_id: UUID, job: JobRecord) -> LogDetails:
+        """The personal part of an access-log entry."""
+        if job.log_sealed is None:
+            return LogDetails(id=job.id)
+        key = await self.keys.get(company_id)
+        return LogDetails.model_validate_json(key.open_text("job.log", job.id, job.log_sealed))
+
+    async def forget_user(self, company_id: UUID, user_hash: str, pseudonym: str) -> int:
+        """Erase a person from ended jobs: answers go, log entries keep what happened under a pseudonym that
+        leads nowhere.
+
+        Answers how many records spoke of the person. Jobs not ended yet are left: they end as superseded,
+        without names.
+        """
+        key = await self.keys.get(company_id)
+        forgotten = 0
+        after: tuple[Scalar, ...] | None = None
+        while True:
+            page = await self.documents.find(
+                JOBS, company_id, where={"mentions": user_hash}, after=after, limit=200
+            )
+            changes: list[tuple[JobRecord, dict[str, Scalar]]] = []
+            for job in page.items:
+                if job.state is not JobState.QUEUED:
+                    details = await self.log_details(company_id, job)
+                    cleaned = _without(job, details, user_hash, pseudonym, key)
+                    changes.append((cleaned, {"version": job.version}))
+            forgotten += sum(await self.documents.compare_and_set_many(JOBS, company_id, changes))
+            if page.next_key is None:
+                return forgotten
+            after = page.next_key
+
+    async def drop_results(self, company_id: UUID, now: datetime, *, limit: int) -> int:
+        """Remove answers past their time, which their log entries outlive. Answers how many."""
+        page = await self.documents.find(
+            JOBS,
+            company_id,
+            within=Range("result_expires_at", end=now),
+            order_by=("result_expires_at",),
+            limit=limit,
+        )
+        changes: list[tuple[JobRecord, dict[str, Scalar]]] = []
+        for job in page.items:
+            dropped = {"version": job.version + 1, "result_sealed": None, "result_expires_at": None}
+            changes.append((job.model_copy(update=dropped), {"version": job.version}))
+        return sum(await self.documents.compare_and_set_many(JOBS, company_id, changes, synced=False))
+
+    async def mark_told(self, company_id: UUID, job: JobRecord) -> None:
+        """The job's events are with those who follow. Unsynced: telling them again is harmless."""
+        told = job.model_copy(update={"version": job.version + 1, "events_pending": False})
+        await self.documents.compare_and_set(
+            JOBS, company_id, told, expected={"version": job.version}, synced=False
+        )
+
+    async def untold(self, company_id: UUID, before: datetime, *, limit: int) -> tuple[JobRecord, ...]:
+        """Ended jobs whose events have been waiting since before a time."""
+        page = await self.documents.find(
+            JOBS,
+            company_id,
+            where={"events_pending": True},
+            within=Range("ended_at", end=before),
+            order_by=("ended_at",),
+            limit=limit,
+        )
+        return page.items
+
+    async def queued(
+        self, company_id: UUID, before: datetime, *, after: tuple[Scalar, ...] | None = None, limit: int = 100
+    ) -> Page[JobRecord]:
+        """Jobs not ended yet that were accepted before a time, oldest first."""
+        return await self.documents.find(
+            JOBS,
+            company_id,
+            where={"state": JobState.QUEUED},
+            within=Range("created_at", end=before),
+            order_by=("created_at",),
+            after=after,
+            limit=limit,
+        )
+
+    async def by_correlation(
+        self, company_id: UUID, correlation_id: str, *, after: tuple[Scalar, ...] | None = None, limit: int
+    ) -> Page[JobRecord]:
+        """Jobs submitted under a correlation id, newest first."""
+        return await self.documents.find(
+            JOBS,
+            company_id,
+            where={"correlation_id": correlation_id},
+            order_by=("created_at",),
+            descending=True,
+            after=after,
+            limit=limit,
+        )
+
+    async def log(
+        self,
+        company_id: UUID,
+        *,
+        user_hash: str | None,
+        outcome: Outcome | None,
+        start: datetime | None,
+        end: datetime | None,
+        after: tuple[Scalar, ...] | None,
+        limit: int,
+    ) -> Page[JobRecord]:
+        """Access-log entries, newest first."""
+        where: dict[str, Scalar] = {"logged": True}
+        if user_hash is not None:
+            where["log_user_hash"] = user_hash
+        if outcome is not None:
+            where["outcome"] = outcome
+        return await self.documents.find(
+            JOBS,
+            company_id,
+            where=where,
+            within=Range("created_at", start=start, end=end) if start or end else None,
+            order_by=("created_at",),
+            descending=True,
+            after=after,
+            limit=limit,
+        )
+
+
+def _body(answer: BaseModel) -> str:
+    """A result says what it has none of (`best: null`); a problem leaves it out."""
+    return answer.model_dump_json(exclude_none=isinstance(answer, Problem))
+
+
+def _ended(
+    job: JobRecord, ending: Ending, retention: RetentionPolicy, now: datetime, key: CompanyKey
+) -> JobRecord:
+    log = ending.log
+    kept = retention.access_log_days if log else retention.job_result_days
+    event = Event(
+        id=str(derived_id(UUID(job.id), f"event.{ending.event_type}")),
+        type=ending.event_type,
+        occurred_at=now,
+        data=ending.event_data,
+    )
+    details = log.details if log else None
+    return job.model_copy(
+        update={
+            "version": job.version + 1,
+            "state": ending.state,
+            "ended_at": now,
+            "wrapped_key": None,
+            "reply_to": None,
+            "code": ending.code,
+            "http_status": ending.http_status,
+            "result_sealed": key.seal_text("job.result", job.id, _body(ending.answer)),
+            "events": (event,),
+            "events_pending": True,
+            "logged": log is not None,
+            "outcome": log.outcome if log else None,
+            "photo_hash": log.photo_hash if log else None,
+            "log_user_hash": log.user_hash if log else None,
+            "mentions": ending.mentions,
+            "subject_user_hash": job.subject_user_hash if job.subject_user_hash in ending.mentions else None,
+            "log_sealed": key.seal_text("job.log", job.id, details.model_dump_json()) if details else None,
+            "score": log.score if log else None,
+            "similarity": log.similarity if log else None,
+            "confidence_percent": log.confidence_percent if log else None,
+            "threshold_percent": log.threshold_percent if log else None,
+            "result_expires_at": now + timedelta(days=retention.job_result_days),
+            "expires_at": now + timedelta(days=kept),
+        }
+    )
+
+
+def _without(
+    job: JobRecord, details: LogDetails, user_hash: str, pseudonym: str, key: CompanyKey
+) -> JobRecord:
+    def replaced(user_id: str | None) -> str | None:
+        spoken_of = user_id is not None and key.lookup("user.id", user_id) == user_hash
+        return pseudonym if spoken_of else user_id
+
+    cleaned = details.model_copy(
+        update={"user_id": replaced(details.user_id), "nearest_user_id": replaced(details.nearest_user_id)}
+    )
+    own = user_hash in (job.log_user_hash, job.subject_user_hash)
+    return job.model_copy(
+        update={
+            "version": job.version + 1,
+            "result_sealed": None,
+            "log_sealed": key.seal_text("job.log", job.id, cleaned.model_dump_json()) if job.logged else None,
+            "mentions": tuple(other for other in job.mentions if other != user_hash),
+            "log_user_hash": None if job.log_user_hash == user_hash else job.log_user_hash,
+            "subject_user_hash": None if job.subject_user_hash == user_hash else job.subject_user_hash,
+            "photo_hash": None if own else job.photo_hash,
+        }
+    )
