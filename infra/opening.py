@@ -1,0 +1,85 @@
+"""The one place that turns settings into opened stores."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from infra.broker import topics
+from infra.broker.sqlite import SqliteBroker
+from infra.clock import Clock, Entropy, system_entropy
+from infra.documents.sqlite import SqliteDocuments
+from infra.folder_lock import FolderLock
+from infra.keys.company import CompanyKeys
+from infra.keys.from_url import open_key_store
+from infra.keys.master import MasterKey
+from infra.objects.filesystem import FilesystemObjects
+from infra.repositories import collections
+from infra.services import Services
+from infra.settings import Settings
+from infra.sqlite.file import SqliteFile
+from infra.vectors.edge import EdgeVectors
+from infra.vectors.port import Vectors
+from schemas.recognition import ModelStamp
+
+TEMPLATE_DIMENSIONS = 128
+
+
+def private_folder(folder: Path) -> Path:
+    """A folder that only its owner can enter."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, model: ModelStamp, clock: Clock, entropy: Entropy = system_entropy
+) -> AsyncGenerator[Services]:
+    """Open keys and stores, and build the repositories above them; everything is closed again at the end.
+
+    Raises FolderInUse when another process has the data folder, KeyFault when master key and key store don't
+    fit.
+    """
+    master = MasterKey.load(settings.master_key_file)
+    keys = CompanyKeys(master, open_key_store(settings.key_store), clock, entropy=entropy)
+    await keys.check()
+    data_dir = private_folder(settings.data_dir)
+    async with AsyncExitStack() as stack:
+        stack.callback(FolderLock(data_dir).close)
+        file = SqliteFile(data_dir / "faceid.sqlite")
+        stack.push_async_callback(file.close)
+        documents, broker = SqliteDocuments(file), SqliteBroker(file, clock)
+        objects = FilesystemObjects(data_dir / "objects")
+        await documents.start(collections.ALL)
+        stack.push_async_callback(documents.close)
+        await broker.start(topics.ALL)
+        stack.push_async_callback(broker.close)
+        await objects.start()
+        stack.push_async_callback(objects.close)
+        yield Services.over(
+            settings=settings,
+            clock=clock,
+            entropy=entropy,
+            model=model,
+            master=master,
+            keys=keys,
+            documents=documents,
+            broker=broker,
+            objects=objects,
+        )
+
+
+def collection_name(model: ModelStamp) -> str:
+    """The name of the index of one model's templates; templates of different models never meet."""
+    return f"{model.id}-{model.version}"
+
+
+@asynccontextmanager
+async def open_vectors(settings: Settings, model: ModelStamp) -> AsyncGenerator[Vectors]:
+    """Start the index of a model."""
+    name = collection_name(model)
+    vectors = EdgeVectors(private_folder(settings.data_dir / "index") / name, TEMPLATE_DIMENSIONS, name)
+    try:
+        await vectors.start()
+        yield vectors
+    finally:
+        await vectors.close()

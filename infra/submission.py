@@ -1,0 +1,181 @@
+"""Accepting a job: first its record, then its message, under a key of its own."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from infra.broker.port import Broker, Topic
+from infra.broker.topics import ENROLL, SEARCH, TEMPLATES
+from infra.clock import Clock
+from infra.keys.company import CompanyKeys
+from infra.keys.job import JobCipher, new_job_key
+from infra.messaging import sealed_message
+from infra.objects.port import Objects
+from infra.repositories.jobs import Jobs
+from schemas.ids import Entropy, new_id
+from schemas.jobs import JobKind, JobRecord, JobState
+from schemas.messages import Body, EnrolmentFields, MessageHeader, PhotoBody, RemovalBody, SearchFields
+
+
+@dataclass(frozen=True)
+class Submitter:
+    """Who asks, and under which correlation id; `reply_to` is the inbox that wants to hear of the end."""
+
+    company_id: UUID
+    credential: str
+    correlation_id: str
+    reply_to: str | None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Turns requests into jobs. A job that this has accepted is done, or ends with a reason.
+
+    `synced=False` is for a caller who waits for the result: the terminal write, which is synced, then makes
+    the whole of it safe. Whoever answers 202 must have it synced.
+    """
+
+    jobs: Jobs
+    broker: Broker
+    objects: Objects
+    keys: CompanyKeys
+    clock: Clock
+    entropy: Entropy
+    max_inline_bytes: int
+
+    async def search(
+        self, by: Submitter, photo: bytes, fields: SearchFields, *, deadline_at: datetime, synced: bool
+    ) -> JobRecord:
+        return await self._photo_job(
+            by,
+            JobKind.SEARCH,
+            SEARCH,
+            photo,
+            PhotoBody(photo=None, search=fields),
+            deadline_at,
+            synced=synced,
+        )
+
+    async def enroll(
+        self,
+        by: Submitter,
+        photo: bytes,
+        fields: EnrolmentFields,
+        *,
+        user_hash: str,
+        user_epoch: int,
+        synced: bool,
+    ) -> JobRecord:
+        body = PhotoBody(photo=None, enrolment=fields)
+        return await self._photo_job(
+            by,
+            JobKind.ENROLL,
+            ENROLL,
+            photo,
+            body,
+            None,
+            synced=synced,
+            subject_user_hash=user_hash,
+            subject_epoch=user_epoch,
+            mentions=(user_hash,),
+        )
+
+    async def accept_face_deletion(self, by: Submitter, face_id: UUID) -> JobRecord:
+        """Record the deletion. The caller then changes the face's record and calls `publish_removal`."""
+        return await self._removal(by, JobKind.DELETE_FACE, subject_face_id=str(face_id))
+
+    async def accept_erasure(self, by: Submitter, user_hash: str, user_epoch: int) -> JobRecord:
+        """Record a person's erasure. The caller then erases the user's record and calls `publish_removal`."""
+        return await self._removal(
+            by,
+            JobKind.ERASE_USER,
+            subject_user_hash=user_hash,
+            subject_epoch=user_epoch,
+            mentions=(user_hash,),
+        )
+
+    async def publish_removal(self, company_id: UUID, job: JobRecord, *, synced: bool) -> None:
+        """Send a removal on its way, from its record alone; sending it again is harmless."""
+        if job.wrapped_key is None:
+            return
+        job_key = (await self.keys.get(company_id)).unwrap_job_key(UUID(job.id), job.wrapped_key)
+        body = RemovalBody(face_id=job.subject_face_id, user_hash=job.subject_user_hash)
+        await self._publish(TEMPLATES, company_id, job, body, job_key, key=company_id, synced=synced)
+
+    async def _removal(self, by: Submitter, kind: JobKind, **subject: object) -> JobRecord:
+        job, _ = await self._new_job(by, kind, None, **subject)
+        await self.jobs.accept(by.company_id, job, synced=False)
+        return job
+
+    async def _photo_job(
+        self,
+        by: Submitter,
+        kind: JobKind,
+        topic: Topic,
+        photo: bytes,
+        body: PhotoBody,
+        deadline_at: datetime | None,
+        *,
+        synced: bool,
+        **subject: object,
+    ) -> JobRecord:
+        job, job_key = await self._new_job(by, kind, deadline_at, **subject)
+        if len(photo) <= self.max_inline_bytes:
+            body = body.model_copy(update={"photo": photo})
+        else:
+            job = job.model_copy(update={"blob_key": f"inflight/{job.id}"})
+        # The record first: a blob or a message without a record is swept away, a record without them is
+        # ended.
+        await self.jobs.accept(by.company_id, job, synced=False)
+        if job.blob_key is not None:
+            cipher = JobCipher(job_key, job.blob_key.encode())
+            sealed = await asyncio.to_thread(cipher.seal, photo)  # 4 ms for 10 MiB
+            await self.objects.put(by.company_id, job.blob_key, sealed)
+        await self._publish(topic, by.company_id, job, body, job_key, key=UUID(job.id), synced=synced)
+        return job
+
+    async def _new_job(
+        self, by: Submitter, kind: JobKind, deadline_at: datetime | None, **subject: object
+    ) -> tuple[JobRecord, bytes]:
+        now = self.clock.now()
+        job_id = new_id(now, self.entropy)
+        job_key = new_job_key(self.entropy)
+        company_key = await self.keys.get(by.company_id)
+        job = JobRecord.model_validate(
+            {
+                "id": str(job_id),
+                "kind": kind,
+                "state": JobState.QUEUED,
+                "created_at": now,
+                "deadline_at": deadline_at,
+                "submitted_by": by.credential,
+                "correlation_id": by.correlation_id,
+                "reply_to": by.reply_to,
+                "wrapped_key": company_key.wrap_job_key(job_id, job_key),
+                **subject,
+            }
+        )
+        return job, job_key
+
+    async def _publish(
+        self,
+        topic: Topic,
+        company_id: UUID,
+        job: JobRecord,
+        body: Body,
+        job_key: bytes,
+        *,
+        key: UUID,
+        synced: bool,
+    ) -> None:
+        header = MessageHeader(
+            type=topic.name,
+            company_id=company_id,
+            job_id=UUID(job.id),
+            kind=job.kind,
+            created_at=job.created_at,
+            correlation_id=job.correlation_id,
+            reply_to=job.reply_to,
+        )
+        await self.broker.publish(topic, [sealed_message(header, body, job_key, key=key)], synced=synced)
