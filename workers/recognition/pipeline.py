@@ -1,0 +1,152 @@
+"""From photos to templates: open, detect, crop, judge, embed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from infra.clock import Clock, SystemClock
+from schemas.recognition import Face, PhotoLimits
+from workers.recognition.analysis import AnalysedFace, Analysis, PhotoRequest, Refusal
+from workers.recognition.crop import crop_face, standardised
+from workers.recognition.detector import DetectedFace, Detector
+from workers.recognition.encoder import Encoder, TorchEncoder
+from workers.recognition.opener import PhotoRefused, open_photo
+from workers.recognition.parameters import CROP_SIDE_PX
+from workers.recognition.projection import TEMPLATE_DIMENSIONS
+from workers.recognition.quality import measure, refusal
+from workers.recognition.weights import ModelFiles
+
+
+class SelfTestFailed(Exception):
+    """The model does not give what a model must give: it is not to be used."""
+
+
+class DeviceUnavailable(Exception):
+    """The device that the settings name is not there."""
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of a setting: `cpu`, `cuda`, or `auto`, which is the GPU where there is one."""
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise DeviceUnavailable("No GPU is to be had. Set FACEID_DEVICE to auto or cpu.")
+    # With TF32's shorter mantissas a template would depend on the device that made it.
+    torch.backends.cudnn.allow_tf32 = False
+    return torch.device("cuda")
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A photo whose faces wait for their templates."""
+
+    width_px: int
+    height_px: int
+    faces: tuple[Face, ...]
+    crops: tuple[NDArray[np.uint8], ...]
+    timings_ms: dict[str, float]
+
+
+class FacePipeline:
+    """Everything between the bytes of photos and the templates of the faces in them. Not for several threads
+    at once."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        encoder: Encoder,
+        limits: PhotoLimits,
+        clock: Clock | None = None,
+    ) -> None:
+        self._detector = detector
+        self._encoder = encoder
+        self._limits = limits
+        self._clock = clock or SystemClock()
+
+    @classmethod
+    def load(cls, files: ModelFiles, *, device: str, threads: int, limits: PhotoLimits) -> "FacePipeline":
+        """Load prepared weights on a device. Raises `WeightsError` and `DeviceUnavailable`.
+
+        `threads` holds for all of torch in this process."""
+        where = torch_device(device)
+        torch.set_num_threads(threads)
+        return cls(Detector(where), TorchEncoder(files, where), limits)
+
+    def analyse(self, requests: Sequence[PhotoRequest]) -> list[Analysis | Refusal]:
+        """An answer for each photo, in order. A photo that cannot be used is refused and touches no other.
+
+        Photos are opened one after another, so that only crops of a batch are held at once."""
+        prepared = [self._prepare(request) for request in requests]
+        crops = [crop for photo in prepared if isinstance(photo, _Prepared) for crop in photo.crops]
+        started_s = self._clock.monotonic_s()
+        templates = iter(self._embed(crops))
+        embed_ms = self._since_ms(started_s)
+        return [self._finished(photo, templates, embed_ms) for photo in prepared]
+
+    def self_test(self) -> None:
+        """Try the model on made pictures; raises `SelfTestFailed` when its answers cannot be templates."""
+        generator = np.random.default_rng(0)
+        pictures = generator.integers(0, 256, (2, CROP_SIDE_PX, CROP_SIDE_PX, 3), dtype=np.uint8)
+        self._detector.detect(pictures[0])
+        first, second = (self._embed(list(pictures)) for _ in range(2))
+        if first.shape != (2, TEMPLATE_DIMENSIONS) or not np.isfinite(first).all():
+            raise SelfTestFailed("the model gives no templates")
+        if np.abs(np.linalg.norm(first, axis=1) - 1).max() > 1e-4:
+            raise SelfTestFailed("the model's templates have not the length 1")
+        if np.abs(first - second).max() > 1e-4 or np.abs(first[0] - first[1]).max() < 1e-4:
+            raise SelfTestFailed("the model does not tell pictures apart, or not twice the same way")
+
+    def _prepare(self, request: PhotoRequest) -> _Prepared | Refusal:
+        started_s = self._clock.monotonic_s()
+        try:
+            pixels = open_photo(request.photo, self._limits)
+        except PhotoRefused as refused:
+            return Refusal(refused.code, refused.detail)
+        opened_ms = self._since_ms(started_s)
+        started_s = self._clock.monotonic_s()
+        height, width = pixels.shape[:2]
+        detected = self._detector.detect(pixels)
+        crops = [crop_face(pixels, face.box) for face in detected]
+        faces = [_face(face, crop) for face, crop in zip(detected, crops, strict=True)]
+        refused = refusal(faces, request.purpose, request.quality, width, height)
+        wanted = [0] if refused is None else []
+        if request.all_faces and request.purpose == "probe":
+            # Each face for itself: one of them being bad is no reason to leave out the others.
+            wanted = [
+                i
+                for i, face in enumerate(faces)
+                if refusal([face], request.purpose, request.quality, width, height) is None
+            ]
+        if refused is not None and not wanted:
+            return Refusal(*refused, tuple(faces))
+        timings_ms = {"open": opened_ms, "detect": self._since_ms(started_s)}
+        return _Prepared(
+            width, height, tuple(faces[i] for i in wanted), tuple(crops[i] for i in wanted), timings_ms
+        )
+
+    def _embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        shape = (len(crops), CROP_SIDE_PX, CROP_SIDE_PX, 3)
+        return self._encoder.embed(standardised(np.array(crops, np.uint8).reshape(shape)))
+
+    def _finished(
+        self, photo: _Prepared | Refusal, templates: Iterator[NDArray[np.float32]], embed_ms: float
+    ) -> Analysis | Refusal:
+        if isinstance(photo, Refusal):
+            return photo
+        faces = tuple(AnalysedFace(face, next(templates)) for face in photo.faces)
+        return Analysis(photo.width_px, photo.height_px, faces, {**photo.timings_ms, "embed": embed_ms})
+
+    def _since_ms(self, started_s: float) -> float:
+        return round((self._clock.monotonic_s() - started_s) * 1000, 2)
+
+
+def _face(detected: DetectedFace, crop: NDArray[np.uint8]) -> Face:
+    return Face(
+        box=detected.box,
+        landmarks=detected.landmarks,
+        quality=measure(crop, detected.box, detected.landmarks),
+        detection_confidence=detected.confidence,
+    )
