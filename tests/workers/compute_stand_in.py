@@ -1,0 +1,51 @@
+"""A compute process without a model: `python -m tests.workers.compute_stand_in`.
+
+A photo is text: `face 3 1` is person 3, variation 1; `nobody` has no face; `die`, `hang` and `break` are
+photos that bring the process down, each in its way.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from infra.child import Handlers, child_main
+from tests.workers.conftest import FACE, MODEL, person
+from workers.recognition.analysis import (
+    AnalysedFace,
+    Analysis,
+    Refusal,
+    answer_to_frame,
+    request_from_frame,
+)
+
+
+def _answer(photo: str) -> Analysis | Refusal:
+    match photo.split():
+        case ["face", number, variation]:
+            face = AnalysedFace(FACE, person(int(number), int(variation)))
+            return Analysis(640, 480, (face,), {"open": 1.0, "detect": 1.0, "embed": 1.0})
+        case ["die"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case ["hang"]:
+            time.sleep(3600)
+        case ["break"]:
+            raise ValueError(photo)
+        case _:
+            pass
+    return Refusal("no_face", "No face was found.")
+
+
+@contextmanager
+def stand_in(_: Mapping[str, Any]) -> Generator[Handlers]:
+    def analyse(payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        requests = [request_from_frame(frame) for frame in payload["photos"]]
+        return [answer_to_frame(_answer(request.photo.decode())) for request in requests]
+
+    yield {"analyse": analyse, "self_test": lambda _: {"model": MODEL.model_dump()}}
+
+
+if __name__ == "__main__":
+    child_main(stand_in)

@@ -1,0 +1,63 @@
+"""Giving a message up: its job ends as failed, and what is needed to look into it is kept for a week."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from infra.broker.dead_letters import BrokerDeadLetters
+from infra.broker.port import Delivery
+from infra.documents.port import AlreadyExists
+from infra.keys.company import CompanyKeyGone
+from infra.repositories.collections import DEAD_LETTERS
+from infra.services import Services
+from schemas.jobs import JobState
+from schemas.messages import MessageHeader, MessageUnreadable, decode_message
+from schemas.records import DeadLetter
+from workers.ending import Finisher, failed
+
+KEPT_FOR: Final = timedelta(days=7)
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class JobDeadLetters:
+    """Where messages go that were tried too often: the topic, with the job ended so that nobody waits for
+    it."""
+
+    services: Services
+    finisher: Finisher
+    topic: BrokerDeadLetters
+
+    async def put(self, delivery: Delivery, cause: str, attempts: int) -> None:
+        """Give a message up. In this order, so that a crash in between does it again and loses nothing."""
+        await self.topic.put(delivery, cause, attempts)
+        try:
+            header, _, _ = decode_message(delivery.value)
+            await self._end_job(header, delivery.topic, cause, attempts)
+        except (MessageUnreadable, CompanyKeyGone):
+            pass  # Not a message of ours, or of a company that is gone: no job to end.
+        _log.error("message_given_up", topic=delivery.topic, cause=cause, attempts=attempts)
+
+    async def _end_job(self, header: MessageHeader, topic: str, cause: str, attempts: int) -> None:
+        job = await self.services.jobs.get(header.company_id, header.job_id)
+        if job is None or job.state is not JobState.QUEUED:
+            return
+        now = self.services.clock.now()
+        letter = DeadLetter(
+            id=job.id,
+            topic=topic,
+            cause=cause,
+            attempts=attempts,
+            wrapped_key=job.wrapped_key,
+            blob_key=job.blob_key,
+            mentions=job.mentions,
+            died_at=now,
+            expires_at=now + KEPT_FOR,
+        )
+        with suppress(AlreadyExists):  # An earlier run was cut off here.
+            await self.services.documents.insert(DEAD_LETTERS, header.company_id, letter)
+        await self.finisher.finish(header.company_id, job, failed(job), keep_blob=True)

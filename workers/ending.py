@@ -1,0 +1,104 @@
+"""Ending a job: its one terminal write and what follows from it, and the ways a job can end."""
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import structlog
+from pydantic import JsonValue
+
+from infra.objects.port import ObjectsError
+from infra.repositories.jobs import Ending, LogEntry
+from infra.services import Services
+from schemas.jobs import ATTEMPT_KINDS, JobKind, JobRecord, JobState, LogDetails, Outcome
+from schemas.policies import RetentionPolicy
+from schemas.problems import ProblemError
+from workers.relay import Relay
+
+_log = structlog.get_logger(__name__)
+
+_FAILED_EVENT = {
+    JobKind.SEARCH: "search.failed",
+    JobKind.ENROLL: "face.enroll_failed",
+    JobKind.DELETE_FACE: "face.delete_failed",
+    JobKind.ERASE_USER: "user.erase_failed",
+}
+
+
+@dataclass(frozen=True)
+class Finisher:
+    """Ends jobs. The order is fixed: terminal write, then blob, reply and events, each of which may be lost
+    and redone."""
+
+    services: Services
+    relay: Relay
+
+    async def finish(
+        self, company_id: UUID, job: JobRecord, ending: Ending, *, keep_blob: bool = False
+    ) -> tuple[JobRecord, bool]:
+        """End the job; answers how it ended, and whether it was this call that ended it."""
+        company = await self.services.accounts.company(company_id)
+        retention = company.policies.retention if company else RetentionPolicy()
+        ended, won = await self.services.jobs.end(company_id, job, ending, retention)
+        if job.reply_to is not None:
+            await self.services.broker.reply(job.reply_to, company_id, UUID(job.id))
+        if won:
+            await self.relay.tell(company_id, ended)
+        if not keep_blob:
+            await self._drop_blob(company_id, job)
+        return ended, won
+
+    async def _drop_blob(self, company_id: UUID, job: JobRecord) -> None:
+        if job.blob_key is None:
+            return
+        try:
+            await self.services.objects.delete(company_id, job.blob_key)
+        except ObjectsError:
+            _log.warning("blob_left_behind", job_id=job.id)  # The sweep takes it away.
+
+
+def refused(
+    job: JobRecord, problem: ProblemError, *, photo_hash: str, location: dict[str, JsonValue] | None
+) -> Ending:
+    """The request was understood and the answer is no: the client reads the code."""
+    ending = _problem_ending(job, problem, JobState.FAILED, Outcome.REFUSED)
+    details = LogDetails(id=job.id, location=location)
+    log = LogEntry(outcome=Outcome.REFUSED, photo_hash=photo_hash, details=details)
+    return replace(ending, log=log)
+
+
+def failed(job: JobRecord) -> Ending:
+    """We could not do it, and trying again has not helped."""
+    return _problem_ending(job, ProblemError("job_failed"), JobState.FAILED, Outcome.FAILED)
+
+
+def expired(job: JobRecord) -> Ending:
+    """Nobody did it in its time, so it is not done at all."""
+    return _problem_ending(
+        job, ProblemError("job_expired"), JobState.EXPIRED, Outcome.EXPIRED, event_type="job.expired"
+    )
+
+
+def superseded(job: JobRecord) -> Ending:
+    """The person was erased after the job was accepted."""
+    return _problem_ending(job, ProblemError("job_superseded"), JobState.SUPERSEDED, Outcome.REFUSED)
+
+
+def _problem_ending(
+    job: JobRecord,
+    problem: ProblemError,
+    state: JobState,
+    outcome: Outcome,
+    *,
+    event_type: str | None = None,
+) -> Ending:
+    body = ProblemError(problem.code, problem.detail, **{**problem.extra, "job_id": job.id})
+    data: dict[str, JsonValue] = {"code": problem.code}
+    return Ending(
+        state=state,
+        http_status=problem.type.status,
+        answer=body.problem(job.correlation_id),
+        event_type=event_type or _FAILED_EVENT[job.kind],
+        event_data=data,
+        code=problem.code,
+        log=LogEntry(outcome=outcome) if job.kind in ATTEMPT_KINDS else None,
+    )

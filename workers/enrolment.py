@@ -1,0 +1,95 @@
+"""What an enrolment answers: the person and the face as they now are, or why it was refused."""
+
+from uuid import UUID
+
+from infra.repositories.jobs import Ending, LogEntry
+from infra.services import Services
+from schemas.jobs import JobRecord, JobState, LogDetails, Outcome
+from schemas.messages import TemplateBody
+from schemas.problems import ProblemError
+from schemas.records import FaceRecord, User
+from schemas.results import EnrolResult
+from workers.duplicates import Verdict
+
+_CREATED, _OK = 201, 200
+
+
+async def enrolled(
+    services: Services,
+    company_id: UUID,
+    job: JobRecord,
+    body: TemplateBody,
+    user: User,
+    record: FaceRecord,
+    verdict: Verdict,
+) -> Ending:
+    """The face is in the gallery: 201, or 200 when this very photo was there before."""
+    person = await services.users.open(company_id, user)
+    again = verdict.same_photo is not None
+    result = EnrolResult(
+        job_id=UUID(job.id),
+        face_id=UUID(record.id),
+        user_id=person.user_id,
+        full_name=person.full_name,
+        tags=list(person.tags),
+        groups=list(person.groups),
+        reference_id=person.reference_id,
+        metadata=person.metadata,
+        already_enrolled=again,
+        flagged_duplicate=verdict.flagged,
+        face=body.face,
+        quality=body.face.quality,
+        model=record.model,
+        timings_ms=body.timings_ms,
+    )
+    return Ending(
+        state=JobState.SUCCEEDED,
+        http_status=_OK if again else _CREATED,
+        answer=result,
+        event_type="face.enrolled",
+        event_data={"face_id": record.id, "user_hash": user.id, "already_enrolled": again},
+        log=LogEntry(
+            outcome=Outcome.ENROLLED,
+            user_hash=user.id,
+            photo_hash=body.photo_hash,
+            details=LogDetails(id=job.id, user_id=person.user_id),
+            similarity=verdict.other.similarity if verdict.other else None,
+            score=verdict.other.similarity if verdict.other else None,
+        ),
+        mentions=(user.id,),
+    )
+
+
+async def not_enrolled(
+    services: Services, company_id: UUID, job: JobRecord, body: TemplateBody, verdict: Verdict
+) -> Ending:
+    """The face is not enrolled: the code says why, and who was taken for it where somebody was."""
+    if verdict.problem is None:
+        raise ValueError("a refusal needs its problem")
+    other_id = await _user_id(services, company_id, verdict)
+    problem = ProblemError(verdict.problem.code, job_id=job.id, user_id=other_id)
+    subject = (job.subject_user_hash,) if job.subject_user_hash else ()
+    other = (verdict.other.user_hash,) if verdict.other else ()
+    return Ending(
+        state=JobState.FAILED,
+        http_status=problem.type.status,
+        answer=problem.problem(job.correlation_id),
+        event_type="face.enroll_failed",
+        event_data={"code": problem.code},
+        code=problem.code,
+        log=LogEntry(
+            outcome=Outcome.REFUSED,
+            photo_hash=body.photo_hash,
+            details=LogDetails(id=job.id, nearest_user_id=other_id),
+            similarity=verdict.other.similarity if verdict.other else None,
+            score=verdict.other.similarity if verdict.other else None,
+        ),
+        mentions=(*subject, *other),
+    )
+
+
+async def _user_id(services: Services, company_id: UUID, verdict: Verdict) -> str | None:
+    if verdict.other is None:
+        return None
+    user = await services.users.get(company_id, verdict.other.user_hash)
+    return (await services.users.open(company_id, user)).user_id if user else None

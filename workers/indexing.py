@@ -1,0 +1,125 @@
+"""Keeping the search index in step with the face records, which are the truth."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+
+from infra.documents.port import AlreadyExists
+from infra.keys.company import CompanyKey, CompanyKeyGone
+from infra.repositories.collections import FACES, INDEX_MARKS
+from infra.services import Services
+from infra.vectors.port import Point, Vectors
+from schemas.records import FaceRecord, FaceState, IndexMark, User
+
+_PAGE: Final = 500
+
+
+class Indexer:
+    """Applies changes of face records to the index, in the order of the company's change numbers.
+
+    Everything up to the applied number of a company is in the index. A point is always written from the
+    current record; afterwards the records are read again, and what has moved meanwhile is written again, so
+    that of two indexers the one with the older view can't have the last word.
+    """
+
+    def __init__(self, services: Services, vectors: Vectors, collection: str) -> None:
+        self._services = services
+        self._vectors = vectors
+        self._collection = collection
+        self._applied: dict[UUID, int] = {}
+        self._marked: dict[UUID, int] = {}
+        self._locks: dict[UUID, asyncio.Lock] = {}
+
+    async def catch_up(self, company_id: UUID) -> int:
+        """Apply whatever is new; answers the change number up to which the index now has everything."""
+        async with self._locks.setdefault(company_id, asyncio.Lock()):
+            applied = await self._position(company_id)
+            while records := await self._services.faces.changed_since(company_id, applied, limit=_PAGE):
+                await self._apply(company_id, records)
+                applied = records[-1].change
+                self._applied[company_id] = applied
+            return applied
+
+    async def catch_up_all(self) -> int:
+        """Bring every company's index up to date, as at start; answers how many companies there are."""
+        companies = await self._services.documents.companies(FACES, limit=1_000_000)
+        for company_id in companies:
+            try:
+                await self.catch_up(company_id)
+            except CompanyKeyGone:
+                continue  # A deleted company: its templates can't be read by anybody any more.
+        return len(companies)
+
+    async def flush(self) -> None:
+        """Make the index safe on disk and note how far it is: a start after a power failure goes on from
+        there."""
+        reached = {c: change for c, change in self._applied.items() if change != self._marked.get(c)}
+        if not reached:
+            return
+        await self._vectors.flush()
+        for company_id, change in reached.items():
+            await self._mark(company_id, change)
+            self._marked[company_id] = change
+
+    async def _mark(self, company_id: UUID, change: int) -> None:
+        documents = self._services.documents
+        mark = IndexMark(id=self._collection, change=change)
+        try:
+            await documents.insert(INDEX_MARKS, company_id, mark, synced=False)
+            return
+        except AlreadyExists:
+            known = await documents.get(INDEX_MARKS, company_id, self._collection)
+        if known is not None and known.change < change:
+            newer = mark.model_copy(update={"version": known.version + 1})
+            # Losing this race is fine: the mark is then further than ours.
+            await documents.compare_and_set(
+                INDEX_MARKS, company_id, newer, expected={"version": known.version}, synced=False
+            )
+
+    async def _position(self, company_id: UUID) -> int:
+        if company_id not in self._applied:
+            mark = await self._services.documents.get(INDEX_MARKS, company_id, self._collection)
+            self._applied[company_id] = self._marked[company_id] = mark.change if mark else 0
+        return self._applied[company_id]
+
+    async def _apply(self, company_id: UUID, records: Sequence[FaceRecord]) -> None:
+        key = await self._services.keys.get(company_id)
+        pending = list(records)
+        while pending:
+            await self._write(company_id, key, pending)
+            current = await self._services.faces.get_many(company_id, [UUID(record.id) for record in pending])
+            pending = [
+                current[record.id]
+                for record in pending
+                if record.id in current and current[record.id].version != record.version
+            ]
+
+    async def _write(self, company_id: UUID, key: CompanyKey, records: Sequence[FaceRecord]) -> None:
+        active = [record for record in records if record.state is FaceState.ACTIVE]
+        users = await self._services.users.get_many(company_id, [r.user_hash for r in active if r.user_hash])
+        points = [_point(key, record, users.get(record.user_hash or "")) for record in active]
+        gone = [UUID(record.id) for record in records if record.state is FaceState.DELETED]
+        if points:
+            await self._vectors.upsert(company_id, points)
+        if gone:
+            await self._vectors.delete(company_id, gone)
+
+
+def open_template(key: CompanyKey, record: FaceRecord) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """The template of an active face record."""
+    if record.template_sealed is None:
+        raise ValueError("a deleted face has no template")
+    return np.frombuffer(key.open_template(record.id, record.template_sealed), dtype="<f4")
+
+
+def _point(key: CompanyKey, record: FaceRecord, user: User | None) -> Point:
+    return Point(
+        face_id=UUID(record.id),
+        vector=open_template(key, record),
+        user_hash=record.user_hash or "",
+        groups=user.groups if user else (),
+        change=record.change,
+    )

@@ -1,0 +1,101 @@
+"""Sweeps: what a crash may leave half done is found by its age and brought to its end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from infra.broker.port import Topic
+from infra.broker.topics import ENROLL, SEARCH, TEMPLATES
+from infra.keys.company import CompanyKeyGone
+from infra.repositories.collections import ATTEMPTS, DEAD_LETTERS, JOBS, SESSIONS, USERS
+from infra.services import Services
+from schemas.jobs import JobKind, JobRecord, JobState
+from workers.ending import Finisher, expired, failed
+
+# How far the clocks of two machines may differ, and how long a message may be on its way between two topics.
+SKEW: Final = timedelta(minutes=5)
+
+_PAGE: Final = 200
+
+# The topics that a job passes through, and who reads them there.
+ROUTES: Final[Mapping[JobKind, tuple[Topic, ...]]] = {
+    JobKind.SEARCH: (SEARCH,),
+    JobKind.ENROLL: (ENROLL, TEMPLATES),
+    JobKind.DELETE_FACE: (TEMPLATES,),
+    JobKind.ERASE_USER: (TEMPLATES,),
+}
+GROUP: Final = "workers"
+
+
+@dataclass(frozen=True)
+class Sweeper:
+    """Ends jobs that nobody will end any more, and clears away what is past its time."""
+
+    services: Services
+    finisher: Finisher
+
+    async def end_lost_jobs(self) -> int:
+        """Close jobs whose message is gone; send a deletion again instead, since it must happen. Answers how
+        many.
+
+        A message is gone when its topics have been consumed past the job's creation by more than the skew
+        allowed for.
+        """
+        count = 0
+        before = self.services.clock.now() - SKEW
+        consumed = {kind: await self._consumed_until(topics) for kind, topics in ROUTES.items()}
+        for company_id in await self.services.documents.companies(JOBS, where={"state": JobState.QUEUED}):
+            after = None
+            while True:
+                page = await self.services.jobs.queued(company_id, before, after=after, limit=_PAGE)
+                for job in page.items:
+                    if job.created_at + SKEW < consumed[job.kind]:
+                        count += await self._end(company_id, job)
+                if page.next_key is None:
+                    break
+                after = page.next_key
+        return count
+
+    async def drop_orphaned_blobs(self) -> int:
+        """Delete photos in flight whose job has ended or never was. Answers how many."""
+        older_than = self.services.clock.now() - SKEW
+        count = 0
+        async for blob in self.services.objects.list(None, "inflight/", older_than=older_than):
+            job = await self.services.jobs.get(blob.company_id, UUID(blob.key.removeprefix("inflight/")))
+            waiting = job is not None and job.state is JobState.QUEUED
+            dead = await self.services.documents.get(DEAD_LETTERS, blob.company_id, job.id) if job else None
+            if not waiting and dead is None:
+                count += await self.services.objects.delete(blob.company_id, blob.key)
+        return count
+
+    async def drop_expired(self) -> int:
+        """Delete records past their time, and answers of jobs past theirs. Answers how many."""
+        now = self.services.clock.now()
+        count = 0
+        for collection in (JOBS, SESSIONS, USERS, DEAD_LETTERS, ATTEMPTS):
+            count += await self.services.documents.delete_expired(collection, now, limit=1000)
+        for company_id in await self.services.documents.companies(JOBS, where={"logged": True}):
+            count += await self.services.jobs.drop_results(company_id, now, limit=1000)
+        return count
+
+    async def _end(self, company_id: UUID, job: JobRecord) -> int:
+        try:
+            if job.kind in (JobKind.DELETE_FACE, JobKind.ERASE_USER):
+                await self.services.submission.publish_removal(company_id, job, synced=True)
+            else:
+                late = job.deadline_at is not None and job.deadline_at < self.services.clock.now()
+                await self.finisher.finish(company_id, job, expired(job) if late else failed(job))
+        except CompanyKeyGone:
+            return 0  # A deleted company's jobs can't be read or ended any more; they expire.
+        return 1
+
+    async def _consumed_until(self, topics: tuple[Topic, ...]) -> datetime:
+        """Everything appended to the topics before this time has been dealt with."""
+        until = self.services.clock.now()
+        for topic in topics:
+            lag = await self.services.broker.lag(topic, GROUP)
+            if lag.oldest_appended_at is not None:
+                until = min(until, lag.oldest_appended_at)
+        return until
