@@ -1,0 +1,119 @@
+"""Reading what a route takes: each input says what it reads, checks it, and hands the handler its model."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Generic, TypeVar, cast
+
+from aiohttp import HttpVersion11, hdrs, web
+from pydantic import BaseModel
+from pydantic_core import from_json
+
+from ingress.calls import Call
+from ingress.validation import invalid_fields, validated
+from schemas.problems import FieldError, ProblemError
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+_JSON_MAX_BYTES: Final = 64 * 1024
+_JSON_TIMEOUT_S: Final = 15
+
+
+class Input(ABC, Generic[T]):
+    """What a route takes besides its path."""
+
+    @abstractmethod
+    async def read(self, call: Call) -> T:
+        """Raises ProblemError for what is not as it should be."""
+
+
+class Nothing(Input[None]):
+    """No input. A body that is sent nonetheless is not read."""
+
+    async def read(self, call: Call) -> None:
+        return None
+
+
+class Query(Input[M]):
+    """Query parameters, each at most once. Unknown ones are refused: a typing error must not widen a list."""
+
+    def __init__(self, model: type[M]) -> None:
+        self.model = model
+
+    async def read(self, call: Call) -> M:
+        query = call.request.query
+        doubled = sorted({name for name in query if len(query.getall(name)) > 1})
+        if doubled:
+            raise invalid_fields([FieldError(field=name, message="is given twice") for name in doubled])
+        return validated(self.model, dict(query))
+
+
+class JsonBody(Input[M]):
+    """A small JSON object."""
+
+    def __init__(self, model: type[M]) -> None:
+        self.model = model
+
+    async def read(self, call: Call) -> M:
+        if call.request.content_type != "application/json":
+            raise ProblemError("unsupported_content_type", "Send application/json.")
+        async with within(_JSON_TIMEOUT_S):
+            body = await read_body(call.request, max_bytes=_JSON_MAX_BYTES)
+        return validated(self.model, json_object(body))
+
+
+@asynccontextmanager
+async def within(timeout_s: float) -> AsyncGenerator[None]:
+    """Bound the reading of a body: who sends it drop by drop must not hold a connection's memory for ever."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError:
+        raise ProblemError("request_timeout", f"The body was not here after {timeout_s:g} s.") from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise ProblemError("malformed_body") from None  # Cut off, or its transfer encoding is broken.
+
+
+async def read_body(request: web.Request, *, max_bytes: int) -> bytes:
+    """The body, never more of it than `max_bytes` (and what one network read brings) in memory."""
+    if (request.content_length or 0) > max_bytes:
+        raise _too_large(max_bytes)
+    await begin_body(request)
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+    return bytes(body)
+
+
+async def begin_body(request: web.Request) -> None:
+    """Call before reading: refuses an encoded body, and tells a client that asked first to go on."""
+    # Photos don't compress, and what is small needn't: nothing here is decompressed, so no bomb can go off.
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        raise ProblemError("unsupported_content_type", "Send the body without Content-Encoding.")
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version == HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # The answer itself has not been begun.
+
+
+def json_value(text: bytes | str) -> Any:
+    """Parse JSON strictly: no NaN, no half surrogates, no nesting beyond 200. Raises ValueError."""
+    return from_json(text, allow_inf_nan=False)
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """A body that must be a JSON object. Raises ProblemError."""
+    try:
+        value = json_value(body)
+    except ValueError:
+        raise ProblemError("malformed_body", "This is not valid JSON in UTF-8.") from None
+    if not isinstance(value, dict):
+        raise ProblemError("malformed_body", "Send a JSON object.")
+    return cast(dict[str, Any], value)
+
+
+def _too_large(max_bytes: int) -> ProblemError:
+    return ProblemError("body_too_large", f"The body may have {max_bytes:,} bytes.")

@@ -1,0 +1,93 @@
+"""What a handler is given: the request, who sent it, and the parts that the ingress is made of."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from aiohttp import web
+
+from infra.crypto.opaque import OpaqueTokens
+from infra.crypto.passwords import Passwords
+from infra.services import Services
+from infra.submission import Submitter
+from ingress.auth import Authenticator, Identity
+from ingress.observing import CORRELATION_ID
+from ingress.preferences import Preference
+from ingress.readiness import Readiness
+from ingress.waiting import Waiter
+from schemas.problems import ProblemError
+from schemas.results import Location
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the ingress is made of, the same for every request."""
+
+    services: Services
+    waiter: Waiter
+    authenticator: Authenticator
+    refresh_tokens: OpaqueTokens
+    passwords: Passwords
+    readiness: Readiness
+    uploads: asyncio.Semaphore
+    """How many photos may be on their way in at once: each may take as much memory as the largest photo."""
+
+
+PARTS: Final = web.AppKey("parts", Parts)
+
+
+@dataclass
+class Call:
+    """One request on its way through its route."""
+
+    request: web.Request
+    parts: Parts
+    caller: Identity | None = None
+    location: Location | None = None
+    """Where an attempt was made, once it is known: a refusal's log entry says it."""
+
+    @property
+    def services(self) -> Services:
+        return self.parts.services
+
+    @property
+    def correlation_id(self) -> str:
+        return self.request[CORRELATION_ID]
+
+    @property
+    def identity(self) -> Identity:
+        """Who is asking. Not on public routes."""
+        if self.caller is None:
+            raise ProblemError("unauthenticated")
+        return self.caller
+
+    @property
+    def company_id(self) -> UUID:
+        return self.identity.company_id
+
+    @property
+    def preference(self) -> Preference:
+        """For how long the client wants to be held for its job."""
+        settings = self.services.settings
+        return Preference.of(self.request, default_s=settings.wait_s, max_s=settings.max_wait_s)
+
+    def submitter(self) -> Submitter:
+        """Whoever is asking, as a job's record names them."""
+        return Submitter(
+            company_id=self.company_id,
+            credential=self.identity.credential,
+            correlation_id=self.correlation_id,
+            reply_to=self.parts.waiter.address,
+        )
+
+    def path_id(self, name: str) -> UUID:
+        """An id in the path; one that can't be an id is as unknown as any other."""
+        text = self.request.match_info[name]
+        try:
+            value = UUID(text)
+        except ValueError:
+            raise ProblemError("not_found") from None
+        if str(value) != text.lower():
+            raise ProblemError("not_found")
+        return value

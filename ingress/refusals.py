@@ -1,0 +1,43 @@
+"""Attempts at recognition that the ingress itself refuses: each is an entry of the access log, too."""
+
+from typing import Final
+
+from infra.repositories.jobs import Ending, LogEntry
+from ingress.calls import Call
+from schemas.ids import new_id
+from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
+from schemas.policies import RetentionPolicy
+from schemas.problems import ProblemError
+
+_EVENTS: Final = {JobKind.SEARCH: "search.failed", JobKind.ENROLL: "face.enroll_failed"}
+
+
+async def recorded(call: Call, kind: JobKind, problem: ProblemError) -> ProblemError:
+    """Record the refusal as a job that is born ended, on disk; answers the problem, which names that job."""
+    services = call.services
+    now = services.clock.now()
+    job = JobRecord(
+        id=str(new_id(now, services.entropy)),
+        kind=kind,
+        state=JobState.FAILED,
+        created_at=now,
+        deadline_at=None,
+        submitted_by=call.identity.credential,
+        correlation_id=call.correlation_id,
+        wrapped_key=None,
+    )
+    named = ProblemError(problem.code, problem.detail, **{**problem.extra, "job_id": job.id})
+    location = call.location.model_dump(exclude_none=True) if call.location else None
+    ending = Ending(
+        state=JobState.FAILED,
+        http_status=problem.type.status,
+        answer=named.problem(call.correlation_id),
+        event_type=_EVENTS[kind],
+        event_data={"code": problem.code},
+        code=problem.code,
+        log=LogEntry(outcome=Outcome.REFUSED, details=LogDetails(id=job.id, location=location)),
+    )
+    company = await services.accounts.company(call.company_id)
+    retention = company.policies.retention if company else RetentionPolicy()
+    await services.jobs.record_refusal(call.company_id, job, ending, retention)
+    return named

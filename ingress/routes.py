@@ -1,0 +1,89 @@
+"""Every route of the API: the one table from which they are registered, guarded and described."""
+
+from typing import Any, Final
+
+from ingress.auth import Scope
+from ingress.bodies import JsonBody, Nothing, Query
+from ingress.photos import PhotoForm
+from ingress.resources import accounts, faces, health, jobs, logs, problem_pages, recognition, users
+from ingress.routing import Route
+from schemas.api import (
+    EnrolRequest,
+    FaceAnswer,
+    HealthAnswer,
+    JobAnswer,
+    JobPage,
+    JobQuery,
+    JobsQuery,
+    LoginRequest,
+    LogPage,
+    LogQuery,
+    ProblemPage,
+    ReadinessAnswer,
+    RefreshRequest,
+    RegisterAnswer,
+    RegisterRequest,
+    SearchRequest,
+    TokenAnswer,
+)
+from schemas.jobs import JobKind
+from schemas.results import EnrolResult, SearchResult
+
+ROUTES: Final[tuple[Route[Any], ...]] = (
+    # Accounts.
+    Route(
+        "POST", "/register", accounts.register, JsonBody(RegisterRequest), {201: RegisterAnswer}, public=True
+    ),
+    Route("POST", "/login", accounts.login, JsonBody(LoginRequest), {200: TokenAnswer}, public=True),
+    Route(
+        "POST", "/token/refresh", accounts.refresh, JsonBody(RefreshRequest), {200: TokenAnswer}, public=True
+    ),
+    Route("POST", "/logout", accounts.logout, Nothing(), {204: None}),
+    # Recognition.
+    Route(
+        "POST",
+        "/face/enroll",
+        recognition.enroll,
+        PhotoForm(EnrolRequest),
+        {201: EnrolResult, 200: EnrolResult, 202: JobAnswer},
+        scope=Scope.FACES_WRITE,
+        attempt=JobKind.ENROLL,
+    ),
+    Route(
+        "POST",
+        "/face/search",
+        recognition.search,
+        PhotoForm(SearchRequest),
+        {200: SearchResult, 202: JobAnswer},
+        scope=Scope.SEARCH,
+        attempt=JobKind.SEARCH,
+    ),
+    # What is enrolled.
+    Route("GET", "/faces/{face_id}", faces.show, Nothing(), {200: FaceAnswer}, scope=Scope.FACES_READ),
+    Route(
+        "DELETE",
+        "/faces/{face_id}",
+        faces.delete,
+        Nothing(),
+        {204: None, 202: JobAnswer},
+        scope=Scope.FACES_WRITE,
+    ),
+    Route(
+        "DELETE",
+        "/users/{user_id}",
+        users.erase,
+        Nothing(),
+        {204: None, 202: JobAnswer},
+        scope=Scope.FACES_WRITE,
+    ),
+    # What happened.
+    Route("GET", "/jobs", jobs.index, Query(JobsQuery), {200: JobPage}),
+    Route("GET", "/jobs/{job_id}", jobs.show, Query(JobQuery), {200: JobAnswer}),
+    Route("GET", "/logs", logs.index, Query(LogQuery), {200: LogPage}, scope=Scope.LOGS_READ),
+    # The service itself.
+    Route("GET", "/healthz", health.alive, Nothing(), {200: HealthAnswer}, public=True),
+    Route(
+        "GET", "/readyz", health.ready, Nothing(), {200: ReadinessAnswer, 503: ReadinessAnswer}, public=True
+    ),
+    Route("GET", "/problems/{code}", problem_pages.show, Nothing(), {200: ProblemPage}, public=True),
+)

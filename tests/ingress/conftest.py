@@ -1,0 +1,210 @@
+"""A whole ingress over the real embedded stores, served over HTTPS, with a client and a worker without a
+model."""
+
+import io
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import pytest
+from PIL import Image
+
+from infra.clock import Clock, SystemClock
+from infra.keys.from_url import open_key_store
+from infra.keys.master import MasterKey
+from infra.opening import open_services
+from infra.repositories.collections import MEMBERS
+from infra.services import Services
+from infra.settings import Settings
+from infra.tls.authority import AuthorityFolder
+from infra.tls.hosts import PublicHosts
+from infra.tls.leaf import LocalCertificate
+from ingress.server import serve_ingress
+from schemas.ids import PLATFORM
+from schemas.recognition import ModelStamp
+from schemas.records import Member, Role
+from tests.ingress.worker import Worker
+
+PASSWORD = "correct horse battery"
+MODEL = ModelStamp(id="test", version="1")
+
+
+def jpeg(width_px: int = 64, height_px: int = 48) -> bytes:
+    """A small photo of nobody."""
+    photo = io.BytesIO()
+    Image.new("RGB", (width_px, height_px), "grey").save(photo, "JPEG")
+    return photo.getvalue()
+
+
+@pytest.fixture(scope="session")
+def tls_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A local authority and a certificate for loopback."""
+    folder = tmp_path_factory.mktemp("tls")
+    hosts = PublicHosts.parse(())
+    AuthorityFolder(folder).set_up(hosts, SystemClock())
+    LocalCertificate(folder, hosts, SystemClock()).current()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def impatient_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that is refused and goes on sending holds no test up."""
+    monkeypatch.setattr("ingress.server._LINGER_S", 0.1)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The machine's; a module that needs to decide the time has its own."""
+    return SystemClock()
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    """Settings that differ for a module or test."""
+    return {}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, overrides: Mapping[str, Any]) -> Settings:
+    given: dict[str, Any] = {
+        "data_dir": tmp_path / "data",
+        "master_key_file": tmp_path / "keys" / "master.key",
+        "key_store": f"file:{tmp_path / 'keys' / 'companies'}",
+        "listen": "127.0.0.1:0",
+        "drain_s": 5,
+    }
+    return Settings(**{**given, **overrides})
+
+
+@pytest.fixture
+async def services(settings: Settings, clock: Clock) -> AsyncGenerator[Services]:
+    """The real stores in a folder of the test's."""
+    master = MasterKey.create(settings.master_key_file)
+    await open_key_store(settings.key_store).initialise(master.fingerprint)
+    async with open_services(settings, MODEL, clock) as services:
+        yield services
+
+
+@pytest.fixture
+async def worker(services: Services) -> AsyncGenerator[Worker]:
+    """Ends every job at once, unless the test tells it otherwise."""
+    async with Worker(services).at_work() as worker:
+        yield worker
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    body: Any
+
+    @property
+    def code(self) -> str | None:
+        """The code of a problem; None for anything else."""
+        problem = self.headers.get("Content-Type", "").startswith("application/problem+json")
+        return self.body["code"] if problem else None
+
+
+@dataclass
+class Client:
+    """Calls the API."""
+
+    http: aiohttp.ClientSession
+    base_url: str
+    port: int
+    services: Services
+    token: str | None = None
+    refresh_token: str = ""
+    company_id: UUID = PLATFORM
+    parts: dict[str, str] = field(default_factory=dict[str, str])
+    """What the host's readiness check answers."""
+
+    async def call(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Answer:
+        given = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        async with self.http.request(
+            method, f"{self.base_url}{path}", headers={**given, **(headers or {})}, **options
+        ) as response:
+            content = await response.read()
+            body = await response.json(content_type=None) if "json" in response.content_type else None
+            return Answer(response.status, response.headers, content, body)
+
+    async def register(self, email: str = "ada@example.org") -> "Client":
+        """A company with an admin who is logged in; answers a client that is theirs."""
+        answer = await self.call(
+            "POST", "/register", json={"company_name": "Acme", "email": email, "password": PASSWORD}
+        )
+        assert answer.status == 201, answer.body
+        client = Client(self.http, self.base_url, self.port, self.services)
+        client.company_id = UUID(answer.body["company_id"])
+        return await client.login(email)
+
+    async def login(self, email: str = "ada@example.org", password: str = PASSWORD) -> "Client":
+        """Log in; later calls are this account's."""
+        answer = await self.call("POST", "/login", json={"email": email, "password": password})
+        assert answer.status == 200, answer.body
+        self.token, self.refresh_token = answer.body["access_token"], answer.body["refresh_token"]
+        return self
+
+    async def become(self, role: Role) -> "Client":
+        """Give the member whose token this is another role."""
+        member_id = (await self.services.documents.find(MEMBERS, self.company_id)).items[0].id
+        member = await self.services.documents.get(MEMBERS, self.company_id, member_id)
+        assert isinstance(member, Member)
+        changed = member.model_copy(update={"role": role, "version": member.version + 1})
+        assert await self.services.documents.compare_and_set(
+            MEMBERS, self.company_id, changed, expected={"version": member.version}
+        )
+        return self
+
+    async def enrol(self, user_id: str = "ada", **options: Any) -> Answer:
+        """Enrol a photo of nobody."""
+        return await self.call("POST", "/face/enroll", data=form(user_id=user_id), **options)
+
+    async def search(
+        self, photo: bytes | None = None, *, headers: Mapping[str, str] | None = None, **fields: str
+    ) -> Answer:
+        """Search with a photo of nobody."""
+        return await self.call("POST", "/face/search", data=form(photo, **fields), headers=headers)
+
+
+def form(photo: bytes | None = None, **fields: str) -> aiohttp.FormData:
+    """A form with a photo first and fields after it."""
+    data = aiohttp.FormData()
+    data.add_field("image", photo or jpeg(), filename="photo.jpg", content_type="image/jpeg")
+    for name, value in fields.items():
+        data.add_field(name, value)
+    return data
+
+
+@pytest.fixture
+async def stranger(services: Services, tls_folder: Path) -> AsyncGenerator[Client]:
+    """A client without a credential, of a running ingress."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls_folder / "server.pem")
+    trust = ssl.create_default_context(cafile=tls_folder / "ca.pem")
+    parts: dict[str, str] = {}
+
+    async def readiness() -> Mapping[str, str]:
+        return parts
+
+    ingress = await serve_ingress(services, context, readiness)
+    try:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as http:
+            yield Client(http, f"https://127.0.0.1:{ingress.port}", ingress.port, services, parts=parts)
+    finally:
+        await ingress.stop()
+
+
+@pytest.fixture
+async def client(stranger: Client, worker: Worker) -> Client:
+    """A company's admin, logged in, with a worker at work."""
+    return await stranger.register()

@@ -1,0 +1,64 @@
+import re
+from typing import Any
+
+from ingress.auth import ROLE_SCOPES, Scope
+from ingress.routes import ROUTES
+from ingress.routing import Route
+from schemas.jobs import ATTEMPT_KINDS
+from schemas.records import Role
+from tests.ingress.conftest import Client
+
+PUBLIC = {
+    ("POST", "/register"),
+    ("POST", "/login"),
+    ("POST", "/token/refresh"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/problems/{code}"),
+}
+
+
+def path_of(route: Route[Any]) -> str:
+    """The route's path with something in its places."""
+    return re.sub(r"\{\w+\}", "0198c0de-0000-7000-8000-000000000001", route.path)
+
+
+def test_each_route_stands_once_and_says_what_it_answers() -> None:
+    routes = [(route.method, route.path) for route in ROUTES]
+    assert len(routes) == len(set(routes))
+    assert all(route.answers for route in ROUTES)
+
+
+async def test_what_is_not_public_takes_a_credential(stranger: Client) -> None:
+    for route in ROUTES:
+        if (route.method, route.path) not in PUBLIC:
+            answer = await stranger.call(route.method, path_of(route))
+            assert (route.path, answer.status, answer.code) == (route.path, 401, "unauthenticated")
+        assert route.public == ((route.method, route.path) in PUBLIC)
+
+
+async def test_what_a_role_may_not_do_is_forbidden(client: Client) -> None:
+    for role in Role:
+        await client.become(role)
+        for route in ROUTES:
+            if route.scope is not None and route.scope not in ROLE_SCOPES[role]:
+                answer = await client.call(route.method, path_of(route))
+                assert (role, route.path, answer.status, answer.code) == (role, route.path, 403, "forbidden")
+
+
+def test_who_may_do_what() -> None:
+    assert ROLE_SCOPES[Role.ADMIN] == set(Scope)
+    assert ROLE_SCOPES[Role.STAFF] == {Scope.FACES_READ, Scope.FACES_WRITE, Scope.SEARCH}
+    assert ROLE_SCOPES[Role.AUDITOR] == {Scope.FACES_READ, Scope.LOGS_READ}
+    assert {(route.method, route.path): route.scope for route in ROUTES if route.scope is not None} == {
+        ("POST", "/face/enroll"): Scope.FACES_WRITE,
+        ("POST", "/face/search"): Scope.SEARCH,
+        ("GET", "/faces/{face_id}"): Scope.FACES_READ,
+        ("DELETE", "/faces/{face_id}"): Scope.FACES_WRITE,
+        ("DELETE", "/users/{user_id}"): Scope.FACES_WRITE,
+        ("GET", "/logs"): Scope.LOGS_READ,
+    }
+
+
+def test_each_kind_of_attempt_has_its_route() -> None:
+    assert {route.attempt for route in ROUTES if route.attempt is not None} == ATTEMPT_KINDS
