@@ -1,0 +1,112 @@
+"""The `faceid` command. Each command imports what it needs when it is called: torch alone takes seconds."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from infra.settings import Settings
+
+app = typer.Typer(help="Face recognition server: who is this?", no_args_is_help=True, add_completion=True)
+bench = typer.Typer(help="Measure speed and accuracy on this machine.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+_errors = Console(stderr=True)
+
+LfwFolder = Annotated[Path, typer.Option("--lfw", help="Folder of LFW deep-funneled with the View-1 lists.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def setup() -> None:
+    """Make whatever the service needs and does not have: weights, keys, certificate."""
+    from scripts.setup import set_up
+
+    done = set_up(_settings(), _say)
+    _say(f"ready: model {done.model.stamp.id} {done.model.stamp.version}")
+    if done.ca_file is not None:
+        _say(f"clients trust {done.ca_file}")
+
+
+@app.command()
+def serve() -> None:
+    """Run everything on this machine: HTTPS, workers, index and stores, in one go."""
+    from scripts.serve import serve as run
+
+    raise typer.Exit(asyncio.run(run(_settings(), _say)))
+
+
+@app.command()
+def demo() -> None:
+    """Set everything up and show the service at work with real photos."""
+    from scripts.demo import demo as run
+
+    raise typer.Exit(run(_settings(), Console()))
+
+
+@app.command()
+def config(as_json: AsJson = False) -> None:
+    """Print the settings, and where each came from."""
+    from scripts.configuration import print_settings
+
+    print_settings(_settings(), Console(), as_json=as_json)
+
+
+@app.command()
+def calibrate(lfw: LfwFolder) -> None:
+    """Measure what scores mean for the model, from View-1 of LFW, and store it with the model."""
+    from scripts.calibrate import calibrate_command
+
+    calibrate_command(lfw, _settings())
+
+
+@bench.command()
+def accuracy(lfw: LfwFolder, as_json: AsJson = False) -> None:
+    """View-1 test pairs of LFW, failures to detect counted as errors."""
+    from scripts.bench.accuracy import accuracy_command
+
+    accuracy_command(lfw, _settings(), as_json=as_json)
+
+
+@bench.command()
+def speed(
+    searches: Annotated[int, typer.Option(help="How many searches to time.", min=5)] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Where a search's time goes, beside a plain facenet-pytorch script on the same photo."""
+    from scripts.bench.speed import speed_command
+
+    speed_command(_settings(), Console(), searches=searches, as_json=as_json)
+
+
+def main() -> None:
+    """The command's entry point: what a person can mend is told in one line, without a traceback."""
+    from scripts.faults import FAULTS
+
+    try:
+        app()
+    except ValidationError as error:
+        for fault in error.errors():
+            name = "_".join(str(part) for part in fault["loc"]).upper()
+            _errors.print(f"FACEID_{name}: {fault['msg']}", style="red", highlight=False)
+        sys.exit(2)
+    except FAULTS as fault:
+        _errors.print(str(fault), style="red", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _settings() -> Settings:
+    return Settings()
+
+
+def _say(words: str) -> None:
+    typer.echo(words)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

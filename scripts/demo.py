@@ -1,0 +1,252 @@
+"""`faceid demo`: the main job on real photos, each answer checked, shown as it happens."""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from rich.table import Table
+
+from infra.settings import Settings
+from scripts.api_client import ApiClient, Reply
+from scripts.photos import Photos, prepare_photos
+from scripts.service_process import ServiceProcess
+from scripts.setup import set_up
+
+_EMAIL, _PASSWORD = "admin@example.com", "correct horse battery staple"
+_OK, _CREATED, _NO_CONTENT, _NOT_FOUND, _CONFLICT = 200, 201, 204, 404, 409
+_PANEL_HEIGHT_PX = 420
+_MATCH_COLOUR, _STRANGER_COLOUR = "#1a9850", "#d73027"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A probe for the picture: its photo, and what the service said of it."""
+
+    photo: Path
+    box: dict[str, float]
+    label: str
+    matched: bool
+
+
+@dataclass
+class Show:
+    """Prints each step and remembers whether its answer was the right one."""
+
+    console: Console
+    wrong: int = 0
+    panels: list[Panel] = field(default_factory=list[Panel])
+
+    def step(self, title: str, said: str, *, right: bool, started_s: float) -> None:
+        elapsed_ms = (time.perf_counter() - started_s) * 1000
+        mark = "[green]✓[/]" if right else "[bold red]✗[/]"
+        line = f"{mark} {title:<46} {said}  [dim]{elapsed_ms:.0f} ms[/]"
+        self.console.print(line, highlight=False, soft_wrap=True)
+        self.wrong += not right
+
+
+def demo(settings: Settings, console: Console) -> int:
+    """Show everything once; the exit status says whether each answer was the right one."""
+    console.print("[bold]1. Set-up[/]")
+    set_up(settings, lambda words: console.print(f"  {words}", highlight=False))
+    photos = prepare_photos(settings.cache_dir)
+    home = Path(tempfile.mkdtemp(prefix="faceid-demo-"))
+    picture = settings.cache_dir / "demo.png"
+    show = Show(console)
+    try:
+        asyncio.run(_run(show, photos, home))
+        _draw(show.panels, picture)
+        console.print(f"\nPicture with boxes and names: {picture}", highlight=False, soft_wrap=True)
+    finally:
+        shutil.rmtree(home)
+    if show.wrong:
+        console.print(f"[bold red]{show.wrong} answers were not the right ones.[/]")
+        return 1
+    console.print("[bold green]Every answer was the right one.[/]")
+    return 0
+
+
+async def _run(show: Show, photos: Photos, home: Path) -> None:
+    started_s = time.perf_counter()
+    service = ServiceProcess(home, home / "serve.log")
+    await service.start()
+    show.step("the service is up, model loaded and tried", service.url, right=True, started_s=started_s)
+    try:
+        async with ApiClient(service.url, service.ca_file) as api:
+            await _account(show, api)
+            faces = await _enrol(show, api, photos)
+            await _search(show, api, photos)
+            await _refusals(show, api, photos)
+            await _log(show, api)
+            await _delete(show, api, photos, faces)
+    finally:
+        await service.stop()
+
+
+async def _account(show: Show, api: ApiClient) -> None:
+    show.console.print("\n[bold]2. A company registers and logs in[/]")
+    started_s = time.perf_counter()
+    account = {"company_name": "Example Ltd", "email": _EMAIL, "password": _PASSWORD}
+    reply = await api.call("POST", "/register", json=account)
+    company_id = reply.body.get("company_id", "")
+    show.step("POST /register", f"company {company_id}", right=reply.status == _CREATED, started_s=started_s)
+    started_s = time.perf_counter()
+    reply = await api.log_in(_EMAIL, _PASSWORD)
+    show.step("POST /login", "an access token for 15 minutes", right=reply.status == _OK, started_s=started_s)
+
+
+async def _enrol(show: Show, api: ApiClient, photos: Photos) -> dict[str, list[str]]:
+    show.console.print("\n[bold]3. Its people are enrolled[/]")
+    faces: dict[str, list[str]] = {}
+    for name in photos.people:
+        for photo in photos.enrolment(name):
+            started_s = time.perf_counter()
+            reply = await _post_enrolment(api, photo, name)
+            right = reply.status == _CREATED
+            said = f"{name}, face {reply.body['face_id'][-12:]}" if right else _problem(reply)
+            show.step(f"POST /face/enroll {photo.name}", said, right=right, started_s=started_s)
+            if right:
+                faces.setdefault(name, []).append(reply.body["face_id"])
+    return faces
+
+
+async def _search(show: Show, api: ApiClient, photos: Photos) -> None:
+    show.console.print("\n[bold]4. Who is this? (photos that were not enrolled)[/]")
+    for name in photos.people:
+        for photo in photos.probes(name):
+            await _search_one(
+                show, api, photo, lambda best, name=name: best is not None and best["full_name"] == name
+            )
+    await _search_one(show, api, photos.stranger, lambda best: best is None)
+
+
+async def _search_one(
+    show: Show,
+    api: ApiClient,
+    photo: Path,
+    expected: Callable[[dict[str, Any] | None], bool],
+    *,
+    when: str = "",
+) -> None:
+    started_s = time.perf_counter()
+    fields = {"location": '{"device_id": "door-1", "site": "main entrance"}'}
+    reply = await api.call("POST", "/face/search", photo=_bytes(photo), fields=fields)
+    if reply.status != _OK:
+        show.step(f"POST /face/search {photo.name}", _problem(reply), right=False, started_s=started_s)
+        return
+    best, body = reply.body["best"], reply.body
+    if best:
+        label = f"{best['full_name']} ({best['confidence']:.2f} %)"
+        said = f"{label}, similarity {best['similarity']:.2f}, among {body['gallery_size']} people"
+    else:
+        label = "nobody we know"
+        said = f"{label} (needs {body['threshold']:.1f} % confidence, {body['gallery_size']} people)"
+    show.step(f"POST /face/search {photo.name}", said, right=expected(best), started_s=started_s)
+    show.panels.append(Panel(photo, body["face"]["box"], f"{label}{when}", best is not None))
+
+
+async def _refusals(show: Show, api: ApiClient, photos: Photos) -> None:
+    show.console.print("\n[bold]5. What is refused[/]")
+    twice = photos.people["Barack Obama"][-1]
+    started_s = time.perf_counter()
+    reply = await _post_enrolment(api, twice, "Somebody Else")
+    right = reply.status == _CONFLICT and reply.body["code"] == "duplicate_face"
+    show.step(
+        f"POST /face/enroll {twice.name} as Somebody Else", _problem(reply), right=right, started_s=started_s
+    )
+    started_s = time.perf_counter()
+    reply = await api.call("POST", "/face/search", photo=photos.no_face.read_bytes())
+    right = reply.status != _OK and reply.body["code"] == "no_face"
+    show.step(
+        f"POST /face/search {photos.no_face.name} (a cat)", _problem(reply), right=right, started_s=started_s
+    )
+
+
+async def _log(show: Show, api: ApiClient) -> None:
+    show.console.print("\n[bold]6. The access log[/]")
+    started_s = time.perf_counter()
+    reply = await api.call("GET", "/logs", params={"limit": "50"})
+    entries = reply.body["items"]
+    outcomes = {entry["outcome"] for entry in entries}
+    right = {"matched", "not_matched", "enrolled", "refused"} <= outcomes
+    show.step("GET /logs", f"{len(entries)} entries, one an attempt", right=right, started_s=started_s)
+    table = Table("time", "outcome", "user", "code", "confidence")
+    for entry in entries:
+        confidence = entry.get("confidence")
+        table.add_row(
+            entry["time"][11:23],
+            entry["outcome"],
+            entry.get("user_id") or "",
+            entry.get("code") or "",
+            "" if confidence is None else f"{confidence:.2f} %",
+        )
+    show.console.print(table)
+
+
+async def _delete(show: Show, api: ApiClient, photos: Photos, faces: dict[str, list[str]]) -> None:
+    show.console.print("\n[bold]7. A person is deleted, and searched for again[/]")
+    name = "Barack Obama"
+    for face_id in faces.get(name, []):
+        started_s = time.perf_counter()
+        reply = await api.call("DELETE", f"/faces/{face_id}")
+        gone = await api.call("GET", f"/faces/{face_id}")
+        right = reply.status == _NO_CONTENT and gone.status == _NOT_FOUND
+        show.step(f"DELETE /faces/…{face_id[-12:]}", "gone", right=right, started_s=started_s)
+    started_s = time.perf_counter()
+    reply = await api.call("DELETE", f"/users/{_user_id(name)}")
+    show.step(
+        f"DELETE /users/{_user_id(name)}", "erased", right=reply.status == _NO_CONTENT, started_s=started_s
+    )
+    await _search_one(show, api, photos.people[name][-1], lambda best: best is None, when=" (after deletion)")
+
+
+async def _post_enrolment(api: ApiClient, photo: Path, name: str) -> Reply:
+    fields: dict[str, str | list[str]] = {"user_id": _user_id(name), "full_name": name, "groups": ["staff"]}
+    return await api.call("POST", "/face/enroll", photo=_bytes(photo), fields=fields)
+
+
+def _bytes(photo: Path) -> bytes:
+    return photo.read_bytes()
+
+
+def _user_id(name: str) -> str:
+    return name.lower().replace(" ", ".")
+
+
+def _problem(reply: Reply) -> str:
+    body: dict[str, Any] = reply.body or {}
+    return f"refused: {body.get('code', reply.status)} ({body.get('title', 'no reason given')})"
+
+
+def _draw(panels: list[Panel], target: Path) -> None:
+    """All probes side by side, each with the box of its face and what was said of it."""
+    drawn = [_drawn(panel) for panel in panels]
+    sheet = Image.new("RGB", (sum(image.width for image in drawn), _PANEL_HEIGHT_PX), "white")
+    left = 0
+    for image in drawn:
+        sheet.paste(image, (left, 0))
+        left += image.width
+    sheet.save(target)
+
+
+def _drawn(panel: Panel) -> Image.Image:
+    with Image.open(panel.photo) as photo:
+        image = photo.convert("RGB")
+    scale = _PANEL_HEIGHT_PX / image.height
+    image = image.resize((round(image.width * scale), _PANEL_HEIGHT_PX))
+    colour = _MATCH_COLOUR if panel.matched else _STRANGER_COLOUR
+    x, y = panel.box["x"] * scale, panel.box["y"] * scale
+    draw = ImageDraw.Draw(image)
+    draw.rectangle(
+        (x, y, x + panel.box["width"] * scale, y + panel.box["height"] * scale), outline=colour, width=4
+    )
+    font = ImageFont.load_default(18)
+    draw.rectangle((0, _PANEL_HEIGHT_PX - 30, image.width, _PANEL_HEIGHT_PX), fill=colour)
+    draw.text((8, _PANEL_HEIGHT_PX - 26), panel.label, fill="white", font=font)
+    return image

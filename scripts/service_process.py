@@ -1,0 +1,113 @@
+"""The service as a process of its own, as a person would start it: for the demonstration, the benchmarks and
+the tests."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_START_TIMEOUT_S = 180.0
+_STOP_TIMEOUT_S = 40.0
+
+
+class ServiceNotStarted(Exception):
+    """The service ended, or said nothing in time; its own words are in its log."""
+
+
+@dataclass
+class ServiceProcess:
+    """`faceid serve` with everything it keeps under one folder. `log_file` gets what it says on standard
+    error."""
+
+    home: Path
+    log_file: Path
+    extra_environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    url: str = ""
+    _process: asyncio.subprocess.Process | None = None
+
+    @property
+    def ca_file(self) -> Path:
+        return self.home / "tls" / "ca.pem"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What puts it under `home`, on a free port, unless told otherwise: environment variables and their
+        values."""
+        return {
+            "FACEID_DATA_DIR": str(self.home / "data"),
+            "FACEID_MASTER_KEY_FILE": str(self.home / "keys" / "master.key"),
+            "FACEID_KEY_STORE": f"file:{self.home / 'keys' / 'companies'}",
+            "FACEID_TLS_DIR": str(self.home / "tls"),
+            "FACEID_LISTEN": "127.0.0.1:0",
+            **self.extra_environment,
+        }
+
+    async def set_up(self) -> None:
+        """Make keys and certificate, and the weights if they are not there: before the first start."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *_faceid("setup"), env=self._environment, stdout=log, stderr=log
+            )
+        if await process.wait() != 0:
+            raise ServiceNotStarted(f"`faceid setup` failed; see {self.log_file}")
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise ServiceNotStarted("the service is not running")
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Set up, start, and return when it is ready."""
+        if not self.ca_file.exists():
+            await self.set_up()
+        with self.log_file.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *_faceid("serve"), env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log
+            )
+        if self._process.stdout is None:
+            raise ServiceNotStarted("the service has no output to read")
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                line = (await self._process.stdout.readline()).decode()
+        except TimeoutError as error:
+            await self.kill()
+            raise ServiceNotStarted(f"the service was not ready in {_START_TIMEOUT_S:g} s") from error
+        self.url = next((word for word in line.split() if word.startswith("https://")), "")
+        if not self.url:
+            await self.kill()
+            raise ServiceNotStarted(f"the service did not start; see {self.log_file}")
+
+    async def stop(self) -> int:
+        """End it in good order (SIGTERM); its exit status."""
+        return await self._end(signal.SIGTERM)
+
+    async def kill(self) -> int:
+        """End it as a power cut would, as far as a process can (SIGKILL)."""
+        return await self._end(signal.SIGKILL)
+
+    async def _end(self, by: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        process, self._process = self._process, None
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(by)
+        try:
+            async with asyncio.timeout(_STOP_TIMEOUT_S):
+                return await process.wait()
+        except TimeoutError:
+            process.kill()
+            return await process.wait()
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, **self.settings}
+
+
+def _faceid(command: str) -> tuple[str, ...]:
+    return sys.executable, "-m", "scripts.cli", command

