@@ -119,10 +119,6 @@ class Calibration(BaseModel):
             return Rate(1.0, one.extrapolated)
         return Rate(-math.expm1(gallery_users * math.log1p(-one.value)), one.extrapolated)
 
-    def ln_likelihood_ratio(self, score: float) -> float:
-        """Natural logarithm of `likelihood_ratio`."""
-        return self.ln_lr.at(score)
-
     def likelihood_ratio(self, score: float) -> float:
         """How many times more often a score is met with photos of one person than of two."""
         return math.exp(self.ln_lr.at(score))

@@ -42,7 +42,9 @@ def set_up(settings: Settings, report: Report, clock: Clock | None = None) -> Se
 
 def _weights(settings: Settings, report: Report) -> CalibratedModel:
     try:
-        return calibrated_model(find_weights(settings.model, settings.cache_dir))
+        files = find_weights(settings.model, settings.cache_dir)
+        files.read_tensors()  # The hash of the whole file: the stamp alone does not tell of damage.
+        return calibrated_model(files)
     except WeightsError:
         pass  # Not there yet, or damaged: made anew below, and checked again.
     # Imported late: torch takes seconds, and a second run has no use for it.

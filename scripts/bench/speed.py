@@ -26,6 +26,7 @@ from rich.table import Table
 from infra.documents.sqlite import SqliteDocuments
 from infra.settings import Settings
 from infra.sqlite.writer import Statistics
+from infra.telemetry import configure_logging
 from scripts.api_client import ApiClient
 from scripts.photos import prepare_photos
 from scripts.serve import RunningService, running_service
@@ -72,6 +73,7 @@ class SpeedReport:
 
 def speed_command(settings: Settings, console: Console, *, searches: int, as_json: bool) -> None:
     """Measure and print."""
+    configure_logging("warning")  # What the service logs of each request is not what is looked for here.
     model = set_up(settings, lambda words: console.print(words, highlight=False)).model
     photos = prepare_photos(settings.cache_dir)
     enrolled, probe = (_sized(path) for path in photos.people["Barack Obama"][:2])

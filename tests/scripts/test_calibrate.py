@@ -1,0 +1,144 @@
+"""From scores to a calibration, on scores whose truth is known."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from schemas.scoring import Calibration
+from scripts.bench.accuracy import best_threshold, scores_of, wilson_interval
+from scripts.calibrate import Scores, false_match_table, likelihood_ratio_table, pair_scores
+from scripts.lfw import Pair, Photo, pairs_of, photos_of
+
+CENTRES = np.linspace(-0.995, 0.995, 200)
+
+
+def normal_bins(mean: float, deviation: float, total: float) -> NDArray[np.float64]:
+    edges = np.linspace(-1, 1, 201)
+    below = np.array([0.5 * (1 + math.erf((edge - mean) / deviation / math.sqrt(2))) for edge in edges])
+    return total * (below[1:] - below[:-1])
+
+
+SCORES = Scores(np.round(normal_bins(0.05, 0.12, 5e7)), normal_bins(0.65, 0.12, 1_000), 3_000)
+"""Two normal distributions of the same width: the logarithm of their likelihood ratio is a straight line."""
+
+
+@pytest.fixture
+def made() -> Calibration:
+    minus_ln_fmr, tail_slope = false_match_table(SCORES.impostor)
+    return Calibration(
+        model="made",
+        tensors_sha256="",
+        pipeline="",
+        source="",
+        people=1_000,
+        photos=0,
+        refused=0,
+        impostor_pairs=0,
+        genuine_pairs=0,
+        minus_ln_fmr=minus_ln_fmr,
+        tail_slope=tail_slope,
+        ln_lr=likelihood_ratio_table(SCORES, minus_ln_fmr, tail_slope),
+    )
+
+
+@pytest.mark.parametrize("score", [-0.2, 0.0, 0.3, 0.5, 0.6])
+def test_the_false_match_rate_is_the_one_that_was_put_in(made: Calibration, score: float) -> None:
+    truth = 0.5 * math.erfc((score - 0.05) / 0.12 / math.sqrt(2))
+    assert made.fmr(score).value == pytest.approx(truth, rel=0.03)
+    assert not made.fmr(score).extrapolated
+
+
+def test_beyond_the_data_the_rate_bounds_all_that_was_met(made: Calibration) -> None:
+    end = made.minus_ln_fmr.end
+    assert made.fmr(end).value >= 50 / 5e7
+    survivors = SCORES.impostor[::-1].cumsum()[::-1] / SCORES.impostor.sum()
+    beyond = [
+        (edge, share) for edge, share in zip(CENTRES - 0.005, survivors, strict=True) if edge > end + 1e-6
+    ]
+    assert beyond
+    for edge, share in beyond:
+        rate = made.fmr(float(edge))
+        assert rate.extrapolated
+        assert rate.value >= share * (1 - 1e-3)
+
+
+def test_wrong_labels_make_the_bound_wider() -> None:
+    wrong = SCORES.impostor.copy()
+    wrong[195] += 2  # two photos of one person under two names
+    table, slope = false_match_table(wrong)
+    clean_table, clean_slope = false_match_table(SCORES.impostor)
+    assert slope < clean_slope
+    assert table.end == pytest.approx(clean_table.end, abs=0.011)
+    at = math.exp(-table.values[-1] - slope * (0.95 - table.end))
+    assert at >= 2 / wrong.sum() * 0.99
+
+
+@pytest.mark.parametrize("score", [0.2, 0.3, 0.35, 0.4, 0.5, 0.6])
+def test_the_likelihood_ratio_is_the_one_that_was_put_in(made: Calibration, score: float) -> None:
+    truth = ((score - 0.05) ** 2 - (score - 0.65) ** 2) / (2 * 0.12**2)
+    assert math.log(made.likelihood_ratio(score)) == pytest.approx(truth, abs=0.9)
+
+
+def test_even_odds_lie_in_the_middle(made: Calibration) -> None:
+    assert made.score_at_confidence(50, 1) == pytest.approx(0.35, abs=0.01)
+
+
+def test_a_person_with_many_photos_weighs_as_one() -> None:
+    generator = np.random.default_rng(0)
+    templates = generator.normal(size=(700, 8)).astype(np.float32)
+    templates /= np.linalg.norm(templates, axis=1, keepdims=True)
+    people = np.array([0] * 600 + [1] * 2 + [2] * 3 + list(range(3, 98)))
+    scores = pair_scores(templates, people)
+    assert scores.people == pytest.approx(3)
+    assert scores.genuine_pairs == 600 * 599 // 2 + 1 + 3
+    assert scores.impostor.sum() == 700 * 699 // 2 - scores.genuine_pairs
+    cosines = templates @ templates.T
+    upper = np.triu_indices(700, 1)
+    different = cosines[upper][people[upper[0]] != people[upper[1]]]
+    assert scores.impostor @ CENTRES / scores.impostor.sum() == pytest.approx(different.mean(), abs=1e-3)
+
+
+def test_tables_are_the_same_each_time(made: Calibration) -> None:
+    table, slope = false_match_table(SCORES.impostor)
+    assert (table, slope) == (made.minus_ln_fmr, made.tail_slope)
+
+
+def test_lists_are_read_as_lfw_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "peopleDevTrain.csv").write_text("name,images\nAda,2\nBo,1\n\n")
+    (tmp_path / "matchpairsDevTest.csv").write_text("name,imagenum1,imagenum2\nAda,1,2\n")
+    (tmp_path / "mismatchpairsDevTest.csv").write_text("name,imagenum1,name,imagenum2\nAda,2,Bo,1\n")
+    assert photos_of(tmp_path, "Train") == [Photo("Ada", 1), Photo("Ada", 2), Photo("Bo", 1)]
+    assert pairs_of(tmp_path, "Test") == [
+        Pair(Photo("Ada", 1), Photo("Ada", 2), same=True),
+        Pair(Photo("Ada", 2), Photo("Bo", 1), same=False),
+    ]
+    assert Photo("Ada", 2).path(tmp_path) == tmp_path / "images" / "Ada" / "Ada_0002.jpg"
+
+
+def test_a_pair_without_a_template_has_no_score() -> None:
+    one, other, missing = Photo("Ada", 1), Photo("Ada", 2), Photo("Bo", 1)
+    templates = {one: np.array([1, 0], np.float32), other: np.array([0.6, 0.8], np.float32)}
+    pairs = [Pair(one, other, same=True), Pair(one, missing, same=False)]
+    scores = scores_of(pairs, templates)
+    assert scores[0] == pytest.approx(0.6)
+    assert math.isnan(scores[1])
+
+
+def test_the_best_threshold_tells_most_pairs_rightly() -> None:
+    photo = Photo("Ada", 1)
+    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.8, math.nan])
+    pairs = [Pair(photo, photo, same=same) for same in (False, False, True, False, True, True)]
+    threshold = best_threshold(pairs, scores)
+    right = [(score >= threshold) == pair.same for pair, score in zip(pairs, scores, strict=True)]
+    assert sum(right[:5]) == 4
+
+
+def test_intervals_hold_the_share_and_stay_inside() -> None:
+    low, high = wilson_interval(985, 1000)
+    assert low == pytest.approx(0.9754, abs=5e-4)
+    assert high == pytest.approx(0.9909, abs=5e-4)
+    assert wilson_interval(10, 10)[1] == pytest.approx(1)
+    assert wilson_interval(0, 10)[0] == pytest.approx(0)
