@@ -119,7 +119,7 @@ class Searcher:
             photo_hash=probe.photo_hash,
             score=verdict.score if verdict else None,
             similarity=top.similarity if top else None,
-            confidence_percent=verdict.confidence_percent if verdict else None,
+            confidence_percent=_floored(verdict.confidence_percent) if verdict else None,
             threshold_percent=point.percent,
         )
         return Ending(
