@@ -13,7 +13,7 @@ _START_TIMEOUT_S: Final = 120
 """Importing torch and loading the weights take 3 s, and many times that on a cold and busy disk."""
 _SHARE_CORES: Final = {"GOMP_SPINCOUNT": "1000"}
 """How long torch's threads (GNU OpenMP) spin for each other before they sleep. Measured on two cores, alone
-and beside another process that computes, ms a face: never 74 and 72, this 46 and 100, its default 41 and 4660."""
+and beside another process that computes, ms a face: never 74 and 72, this 46 and 100, default 41 and 4660."""
 _CALL_BYTES: Final = 32 * 1024 * 1024
 """Photos of more than this are asked about in several calls, so that each fits into a frame."""
 
