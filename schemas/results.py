@@ -65,7 +65,7 @@ class SearchResult(Answer):
     """Percent of confidence that a candidate had to reach."""
     threshold_source: str
     gallery_size: int
-    """How many users were searched; may be 30 s old."""
+    """How many users were searched; may be 30 s old. Confidence and rates are reckoned over their faces."""
     model: ModelStamp
     timings_ms: dict[str, float]
 

@@ -42,7 +42,7 @@ def judge(
     own: Sequence[OwnFace],
     others: Sequence[OtherUser],
     *,
-    gallery_users: int,
+    comparisons: int,
     policies: CompanyPolicies,
     calibration: Calibration,
 ) -> Verdict:
@@ -50,8 +50,9 @@ def judge(
 
     Three questions, each with an operating point of its own. Is it the very same photo again? Then it is
     enrolled already, and nothing changes. Is it somebody else's face: above the score that lets at most the
-    policy's share of new people be taken for one of `gallery_users`, and nearer to them than to this user's
-    own faces? Is it not this user's face: below the lenient score that almost all photos of one person reach?
+    policy's share of new people be taken for one of `comparisons` enrolled faces, and nearer to them than to
+    this user's own faces? Is it not this user's face: below the lenient score that almost all photos of one
+    person reach?
     """
     same_photo = next((face.record for face in own if face.record.photo_hash == photo_hash), None)
     if same_photo is not None:
@@ -61,7 +62,7 @@ def judge(
     best_own = max((face.similarity for face in own), default=None)
     other = max(others, key=lambda user: user.similarity, default=None)
     taken_for_other = other is not None and _is_duplicate(
-        other.similarity, best_own, gallery_users, policies, calibration
+        other.similarity, best_own, comparisons, policies, calibration
     )
     action = policies.duplicate.on_duplicate
     if taken_for_other and action == "reject":
@@ -74,10 +75,10 @@ def judge(
 def _is_duplicate(
     similarity: float,
     best_own: float | None,
-    gallery_users: int,
+    comparisons: int,
     policies: CompanyPolicies,
     calibration: Calibration,
 ) -> bool:
     if best_own is not None and best_own >= similarity:
         return False
-    return similarity >= policies.duplicate.score_threshold(calibration, max(1, gallery_users))
+    return similarity >= policies.duplicate.score_threshold(calibration, max(1, comparisons))

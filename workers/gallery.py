@@ -1,5 +1,6 @@
 """The gallery as a search sees it: index hits, judged by the records that are the truth."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -23,6 +24,14 @@ class NearestUser:
     similarity: float
 
 
+@dataclass(frozen=True)
+class GallerySize:
+    """How much a search goes over. Rates are reckoned over `faces`: each is a chance of a false match."""
+
+    users: int
+    faces: int
+
+
 class Gallery:
     """Answers who is near, and how many there are."""
 
@@ -30,7 +39,7 @@ class Gallery:
         self._services = services
         self._vectors = vectors
         self._timeout_s = timeout_s
-        self._sizes: dict[tuple[UUID, frozenset[str] | None], tuple[float, int]] = {}
+        self._sizes: dict[tuple[UUID, frozenset[str] | None], tuple[float, GallerySize]] = {}
 
     async def nearest(
         self,
@@ -53,17 +62,20 @@ class Gallery:
         people = await self._services.users.get_many(company_id, hashes)
         return [_best_of_each(hits, records, people, groups)[:users] for hits in found]
 
-    async def size(self, company_id: UUID, groups: frozenset[str] | None = None) -> int:
-        """How many users a search goes over; up to 30 s old."""
+    async def size(self, company_id: UUID, groups: frozenset[str] | None = None) -> GallerySize:
+        """How many users and faces a search goes over; up to 30 s old."""
         now_s = self._services.clock.monotonic_s()
         kept = self._sizes.get((company_id, groups))
         if kept is not None and now_s - kept[0] < _SIZE_KEPT_S:
             return kept[1]
-        size = await self._services.faces.users_enrolled(company_id)
-        if groups is not None:
+        faces = await self._services.faces.enrolled(company_id)
+        users = await self._services.faces.users_enrolled(company_id)
+        if groups is not None and users:
             where = {"state": UserState.ACTIVE, "groups": sorted(groups)}
             # A user without faces (all deleted) is counted here: it errs on the side of caution.
-            size = min(size, await self._services.documents.count(USERS, company_id, where=where))
+            members = min(users, await self._services.documents.count(USERS, company_id, where=where))
+            users, faces = members, math.ceil(faces * members / users)
+        size = GallerySize(users, faces)
         if len(self._sizes) > 10_000:
             self._sizes.clear()
         self._sizes[company_id, groups] = (now_s, size)

@@ -74,7 +74,7 @@ class _Run:
     key: CompanyKey
     policies: CompanyPolicies
     change: int
-    users: int
+    faces: int
     fresh: list[_Enrolment] = field(default_factory=list["_Enrolment"])
 
 
@@ -136,8 +136,8 @@ class Registrar:
         while undecided:
             change = await self._indexer.catch_up(company_id)
             self._gallery.forget_size(company_id)
-            users = await self._gallery.size(company_id)
-            run = _Run(company_id, key, company.policies, change, users)
+            faces = (await self._gallery.size(company_id)).faces
+            run = _Run(company_id, key, company.policies, change, faces)
             undecided = await self._decide(run, undecided)
         if enrolments:
             await self._indexer.catch_up(company_id)
@@ -172,7 +172,7 @@ class Registrar:
                 enrolment.body.photo_hash,
                 own,
                 _others(run, enrolment, near),
-                gallery_users=run.users + len(run.fresh),
+                comparisons=run.faces + len(run.fresh),
                 policies=run.policies,
                 calibration=self._calibration,
             )

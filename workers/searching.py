@@ -51,10 +51,11 @@ class Searcher:
         users = max(_USERS_WEIGHED, fields.limit)
         (nearest,) = await self.gallery.nearest(company_id, [probe.template], users=users, groups=groups)
         size = await self.gallery.size(company_id, groups)
-        point = policies.match.operating_point(self.calibration, max(1, size), fields.threshold_percent)
-        # A gallery that has just grown may be counted low: it holds at least those found.
-        size = max(size, len(nearest))
-        verdicts = decide(self.calibration, [near.similarity for near in nearest], size, point)
+        # A gallery that has just grown may be counted low: it holds at least those found. Several faces a
+        # user are as many chances of a false match, so rates and confidence are reckoned over faces.
+        faces = max(1, size.faces, len(nearest))
+        point = policies.match.operating_point(self.calibration, faces, fields.threshold_percent)
+        verdicts = decide(self.calibration, [near.similarity for near in nearest], faces, point)
         accepted = [
             await self._candidate(company_id, near, verdict)
             for near, verdict in zip(nearest, verdicts, strict=True)
@@ -69,7 +70,7 @@ class Searcher:
             face=probe.face,
             threshold=round(point.percent, 3),
             threshold_source=point.source,
-            gallery_size=size,
+            gallery_size=max(size.users, len(nearest)),
             model=self.services.model,
             timings_ms={**probe.timings_ms, "index": index_ms},
         )

@@ -57,6 +57,10 @@ class Faces:
             FACES, company_id, where={"state": FaceState.ACTIVE}, distinct="user_hash"
         )
 
+    async def enrolled(self, company_id: UUID) -> int:
+        """How many active faces there are."""
+        return await self.documents.count(FACES, company_id, where={"state": FaceState.ACTIVE})
+
     async def insert(self, company_id: UUID, record: FaceRecord) -> None:
         """Decide: the record is in, at its change number, or nothing has happened.
 

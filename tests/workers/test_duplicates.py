@@ -56,7 +56,7 @@ def _judged(
         "this photo",
         own,
         others,
-        gallery_users=users,
+        comparisons=users,
         policies=policies or CompanyPolicies(),
         calibration=CALIBRATION,
     )

@@ -169,7 +169,8 @@ async def test_a_change_of_groups_reaches_all_of_the_users_points(workshop: Work
     for groups, users in (("hq", 0), ("lab", 1)):
         (near,) = await workshop.gallery.nearest(company_id, [person(1)], users=3, groups=frozenset({groups}))
         assert len(near) == users
-        assert await workshop.gallery.size(company_id, frozenset({groups})) == users
+        size = await workshop.gallery.size(company_id, frozenset({groups}))
+        assert (size.users, size.faces) == (users, 2 * users)
 
 
 async def test_the_index_is_brought_up_to_date_from_the_records(workshop: Workshop) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -154,9 +155,25 @@ def test_a_file_that_is_no_facenet_is_refused(tmp_path: Path, save: Callable[[Pa
         prepare_weights("vggface2", tmp_path, source_file=tmp_path / "weights.pt", report=silent)
 
 
+def _spread_out_network() -> dict[str, torch.Tensor]:
+    """An untrained network whose embeddings point everywhere. Left as it comes, all of them point one way."""
+    untrained: Any = network()
+    outputs: list[torch.Tensor] = []
+
+    def keep(_module: object, _inputs: object, output: torch.Tensor) -> None:
+        outputs.append(output)
+
+    untrained.last_linear.register_forward_hook(keep)
+    with torch.inference_mode():
+        untrained(torch.randn(8, 3, 160, 160))
+    tensors = dict(untrained.state_dict())
+    tensors["last_bn.running_mean"] = outputs[0].mean(dim=0)
+    return tensors
+
+
 @pytest.mark.system
 def test_a_network_that_needs_more_dimensions_is_refused(tmp_path: Path) -> None:
-    torch.save(network().state_dict(), tmp_path / "random.pt")
+    torch.save(_spread_out_network(), tmp_path / "random.pt")
     with pytest.raises(WeightsError, match="128 dimensions do not hold"):
         prepare_weights("vggface2", tmp_path, source_file=tmp_path / "random.pt", report=silent)
 
