@@ -5,25 +5,22 @@ Paths default to folders of the checkout, so that the service finds its data whe
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 _HOME = PROJECT_ROOT / ".faceid"
 
+_LAST_PORT: Final = 65_535
+
 
 class Settings(BaseSettings):
     """The whole configuration. Each field is the variable `FACEID_<NAME>`."""
 
     model_config = SettingsConfigDict(env_prefix="FACEID_", frozen=True, extra="ignore")
-
-    broker: Literal["sqlite"] = Field(default="sqlite", description="Where jobs are queued.")
-    documents: Literal["sqlite"] = Field(default="sqlite", description="Where records are kept.")
-    vectors: Literal["edge"] = Field(default="edge", description="Which index searches templates.")
-    objects: Literal["filesystem"] = Field(default="filesystem", description="Where blobs are kept.")
 
     data_dir: Path = Field(
         default=_HOME / "data", description="Records, log, index and blobs of the embedded adapters."
@@ -119,6 +116,20 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > _LAST_PORT:
+            raise ValueError("should be an address and a port, like 127.0.0.1:8443 or [::1]:8443")
+        return value
+
+    @model_validator(mode="after")
+    def _certificate_is_whole(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("FACEID_TLS_CERT_FILE and FACEID_TLS_KEY_FILE go together: set both or neither")
+        return self
 
     @property
     def listen_host(self) -> str:

@@ -91,8 +91,8 @@ def main() -> None:
         app()
     except ValidationError as error:
         for fault in error.errors():
-            name = "_".join(str(part) for part in fault["loc"]).upper()
-            _errors.print(f"FACEID_{name}: {fault['msg']}", style="red", highlight=False)
+            where = "".join(f"FACEID_{part}: ".upper() for part in fault["loc"][:1])
+            _errors.print(f"{where}{fault['msg']}", style="red", highlight=False, soft_wrap=True)
         sys.exit(2)
     except FAULTS as fault:
         _errors.print(str(fault), style="red", highlight=False, soft_wrap=True)
