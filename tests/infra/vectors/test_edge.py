@@ -21,6 +21,9 @@ from infra.vectors.edge_generations import Generations
 from infra.vectors.port import Point, Template, VectorsError, VectorsUnavailable
 from tests.infra.vectors import edge_host
 
+# Index processes are started, killed and rebuilt here, which takes too long for the quick part.
+pytestmark = pytest.mark.system
+
 DIMENSIONS = 16
 COMPANY = UUID(int=0xA)
 TIMEOUT_S = 60.0
