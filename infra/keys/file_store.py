@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from infra.durable_files import make_private_folders
 from infra.keys.errors import (
     CompanyKeyExists,
     CompanyKeyGone,
@@ -14,7 +15,7 @@ from infra.keys.errors import (
     KeyStoreMissing,
     MasterKeyMismatch,
 )
-from infra.keys.private_files import make_private_folder, read_private, shred, write_new
+from infra.keys.private_files import read_private, shred, write_new
 from infra.keys.store import KeyStore, WrappedKey
 
 _SUFFIX = ".key"
@@ -59,7 +60,7 @@ class FileKeyStore(KeyStore):
         return await asyncio.to_thread(self._list)
 
     def _initialise(self, master_fingerprint: str) -> None:
-        make_private_folder(self._folder)
+        make_private_folders(self._folder)
         mark = _StoreMark(master_fingerprint=master_fingerprint)
         try:
             write_new(self._mark, mark.model_dump_json().encode())

@@ -8,8 +8,9 @@ from infra.clock import Entropy, system_entropy
 from infra.crypto.cipher import KEY_BYTES, open_, seal
 from infra.crypto.derive import derive
 from infra.crypto.framing import frame
+from infra.durable_files import make_private_folders
 from infra.keys.errors import MasterKeyExists, MasterKeyMalformed, MasterKeyMissing
-from infra.keys.private_files import make_private_folder, read_private, write_new
+from infra.keys.private_files import read_private, write_new
 
 _FINGERPRINT_BYTES = 8
 
@@ -44,7 +45,7 @@ class MasterKey:
     def create(cls, path: Path, entropy: Entropy = system_entropy) -> Self:
         """Make the key and its file (0600), on disk when this returns. Raises MasterKeyExists."""
         key = entropy(KEY_BYTES)
-        make_private_folder(path.parent)
+        make_private_folders(path.parent)
         try:
             write_new(path, key)
         except FileExistsError:

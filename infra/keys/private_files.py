@@ -6,19 +6,11 @@ import secrets
 import stat
 from pathlib import Path
 
+from infra.durable_files import sync
 from infra.keys.errors import UnsafePermissions
 
 PRIVATE_FILE = 0o600
-_PRIVATE_FOLDER = 0o700
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-
-
-def make_private_folder(folder: Path) -> None:
-    """Make the folder and what is missing above it, each readable by this account alone, durably."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
-        sync_folder(path.parent)
 
 
 def read_private(path: Path) -> bytes:
@@ -37,14 +29,14 @@ def write_new(path: Path, content: bytes) -> None:
         os.link(temporary, path)  # Unlike a rename, a link never replaces.
     finally:
         temporary.unlink()
-        sync_folder(path.parent)
+        sync(path.parent)
 
 
 def write_over(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
     """Create or replace the file as a whole, on disk when this returns."""
     temporary = _write_beside(path, content, mode)
     temporary.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def shred(path: Path) -> bool:
@@ -56,17 +48,8 @@ def shred(path: Path) -> bool:
     for leftover in path.parent.glob(f".{path.name}.*"):
         _overwrite_and_unlink(leftover)
     existed = _overwrite_and_unlink(path)
-    sync_folder(path.parent)
+    sync(path.parent)
     return existed
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the creations, renames and removals in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_beside(path: Path, content: bytes, mode: int) -> Path:

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from infra.clock import Clock
-from infra.keys.private_files import make_private_folder, read_private, shred, write_over
+from infra.durable_files import make_private_folders
+from infra.keys.private_files import read_private, shred, write_over
 from infra.tls.errors import AuthorityDamaged, AuthorityMissing, AuthorityUnfit
 from infra.tls.hosts import PublicHosts
 
@@ -94,7 +95,7 @@ class AuthorityFolder:
         Answers why one was replaced, for the person at the terminal, who has to hand out the new `ca.pem`;
         None if it is the first, or the one that was there is kept.
         """
-        make_private_folder(self.ca_file.parent)
+        make_private_folders(self.ca_file.parent)
         replaced = None
         try:
             authority = self.load()

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.durable_files import make_private_folders
 from infra.keys.errors import UnsafePermissions
-from infra.keys.private_files import make_private_folder, read_private, shred, write_new, write_over
+from infra.keys.private_files import read_private, shred, write_new, write_over
 
 
 def mode(path: Path) -> int:
@@ -15,7 +16,7 @@ def mode(path: Path) -> int:
 def test_a_new_file_is_private_whatever_the_umask_says(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        make_private_folder(tmp_path / "a" / "b")
+        make_private_folders(tmp_path / "a" / "b")
         write_new(tmp_path / "a" / "b" / "key", b"secret")
     finally:
         os.umask(before)
