@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from ingress.calls import Call
-from schemas.api import JobAnswer
+from schemas.api.jobs import JobAnswer
 from schemas.jobs import JobKind, JobRecord, JobState
 from schemas.problems import Problem, ProblemError
 

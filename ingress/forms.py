@@ -9,7 +9,7 @@ from aiohttp.http import HttpProcessingError
 
 from ingress.bodies import begin_body, json_value
 from ingress.validation import invalid_fields
-from schemas.api import PhotoRequest
+from schemas.api.photos import PhotoRequest
 from schemas.problems import FieldError, ProblemError
 
 PHOTO_FIELD: Final = "image"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from aiohttp import hdrs, web
 
-from schemas.api import PageQuery
+from schemas.api.base import PageQuery
 from schemas.paging import Position, decode_cursor, encode_cursor
 
 

@@ -11,7 +11,7 @@ from ingress.calls import Call
 from ingress.forms import PHOTO_FIELD, arranged, read_form, too_large
 from ingress.image_header import HeaderDamaged, NotAnImage, read_header
 from ingress.validation import invalid_fields, validated
-from schemas.api import PhotoRequest
+from schemas.api.photos import PhotoRequest
 from schemas.problems import FieldError, ProblemError
 from schemas.recognition import PhotoLimits
 

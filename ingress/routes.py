@@ -7,25 +7,12 @@ from ingress.bodies import JsonBody, Nothing, Query
 from ingress.photos import PhotoForm
 from ingress.resources import accounts, faces, health, jobs, logs, problem_pages, recognition, users
 from ingress.routing import Route
-from schemas.api import (
-    EnrolRequest,
-    FaceAnswer,
-    HealthAnswer,
-    JobAnswer,
-    JobPage,
-    JobQuery,
-    JobsQuery,
-    LoginRequest,
-    LogPage,
-    LogQuery,
-    ProblemPage,
-    ReadinessAnswer,
-    RefreshRequest,
-    RegisterAnswer,
-    RegisterRequest,
-    SearchRequest,
-    TokenAnswer,
-)
+from schemas.api.accounts import LoginRequest, RefreshRequest, RegisterAnswer, RegisterRequest, TokenAnswer
+from schemas.api.jobs import JobAnswer, JobPage, JobQuery, JobsQuery
+from schemas.api.logs import LogPage, LogQuery
+from schemas.api.people import FaceAnswer
+from schemas.api.photos import EnrolRequest, SearchRequest
+from schemas.api.service import HealthAnswer, ProblemPage, ReadinessAnswer
 from schemas.jobs import JobKind
 from schemas.results import EnrolResult, SearchResult
 

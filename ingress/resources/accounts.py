@@ -8,7 +8,7 @@ from infra.crypto.opaque import TokenMalformed
 from infra.repositories.accounts import EmailTaken
 from ingress.answers import json_response
 from ingress.calls import Call
-from schemas.api import LoginRequest, RefreshRequest, RegisterAnswer, RegisterRequest, TokenAnswer
+from schemas.api.accounts import LoginRequest, RefreshRequest, RegisterAnswer, RegisterRequest, TokenAnswer
 from schemas.ids import new_id
 from schemas.problems import ProblemError
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from ingress.answers import job_response, json_response
 from ingress.calls import Call
-from schemas.api import FaceAnswer
+from schemas.api.people import FaceAnswer
 from schemas.problems import ProblemError
 from schemas.records import FaceRecord, FaceState, User
 

@@ -6,7 +6,7 @@ from ingress.answers import json_response
 from ingress.calls import Call
 from ingress.errors import RETRY_AFTER_S
 from ingress.readiness import READY
-from schemas.api import HealthAnswer, ReadinessAnswer
+from schemas.api.service import HealthAnswer, ReadinessAnswer
 
 
 async def alive(_call: Call, _: None) -> web.Response:

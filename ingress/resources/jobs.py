@@ -6,7 +6,7 @@ from infra.documents.port import Page
 from ingress.answers import job_answer, json_response
 from ingress.calls import Call
 from ingress.listing import next_page, position_of
-from schemas.api import JobAnswer, JobPage, JobQuery, JobsQuery
+from schemas.api.jobs import JobAnswer, JobPage, JobQuery, JobsQuery
 from schemas.jobs import JobRecord, JobState
 from schemas.problems import ProblemError
 

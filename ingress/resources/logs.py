@@ -7,7 +7,7 @@ from aiohttp import web
 from ingress.answers import json_response
 from ingress.calls import Call
 from ingress.listing import next_page, position_of
-from schemas.api import LogItem, LogPage, LogQuery
+from schemas.api.logs import LogItem, LogPage, LogQuery
 from schemas.jobs import JobRecord, Outcome
 
 

@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 
 from ingress.answers import json_response
 from ingress.calls import Call
-from schemas.api import ProblemPage
+from schemas.api.service import ProblemPage
 from schemas.problems import PROBLEM_TYPES, ProblemError, ProblemType
 
 _PAGE: Final = """<!doctype html>

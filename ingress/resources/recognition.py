@@ -7,7 +7,7 @@ from aiohttp import web
 from ingress.answers import job_response
 from ingress.calls import Call
 from ingress.photos import Photographed, check_photo
-from schemas.api import EnrolRequest, SearchRequest
+from schemas.api.photos import EnrolRequest, SearchRequest
 from schemas.jobs import JobRecord
 from schemas.policies import CompanyPolicies
 from schemas.problems import ProblemError

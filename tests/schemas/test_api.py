@@ -4,13 +4,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from schemas.api import (
-    EnrolRequest,
-    JobsQuery,
-    LogQuery,
-    RegisterRequest,
-    SearchRequest,
-)
+from schemas.api.accounts import RegisterRequest
+from schemas.api.jobs import JobsQuery
+from schemas.api.logs import LogQuery
+from schemas.api.photos import EnrolRequest, SearchRequest
 from schemas.fields import instant_text
 from schemas.messages import EnrolmentFields
 from schemas.problems import ProblemError

@@ -1,0 +1,42 @@
+"""Jobs as a client sees them."""
+
+from uuid import UUID
+
+from pydantic import BaseModel, Field, JsonValue
+
+from schemas.api.base import PageQuery, Request, Wait
+from schemas.fields import Instant
+from schemas.jobs import JobKind, JobState
+
+
+class JobQuery(Request):
+    """Whether to wait for the job's end."""
+
+    wait: Wait = 0
+
+
+class JobsQuery(PageQuery):
+    """The jobs of one correlation id; with `wait`, when there is one and all have ended."""
+
+    correlation_id: str = Field(min_length=1, max_length=128)
+    wait: Wait = 0
+
+
+class JobAnswer(BaseModel):
+    """A job: how far it is, and what came of it (`result` or `problem`) for as long as that is kept."""
+
+    job_id: UUID
+    kind: JobKind
+    state: JobState
+    created_at: Instant
+    ended_at: Instant | None
+    correlation_id: str
+    result: dict[str, JsonValue] | None = None
+    problem: dict[str, JsonValue] | None = None
+
+
+class JobPage(BaseModel):
+    """Jobs, newest first."""
+
+    items: list[JobAnswer]
+    next_cursor: str | None
