@@ -1,8 +1,6 @@
 """Who is asking and what they may do, read from the records at every request: changes count at once."""
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
 from uuid import UUID
 
 from aiohttp import web
@@ -10,44 +8,32 @@ from aiohttp import web
 from infra.crypto.tokens import AccessTokens, TokenInvalid
 from infra.keys.errors import CompanyKeyGone
 from infra.services import Services
+from schemas.access import KEY_SCOPES, ROLE_SCOPES, Scope
 from schemas.problems import ProblemError
-from schemas.records import Role
-
-
-class Scope(StrEnum):
-    """What a call needs and a credential may have."""
-
-    FACES_READ = "faces:read"
-    FACES_WRITE = "faces:write"
-    SEARCH = "search"
-    LOGS_READ = "logs:read"
-
-
-ROLE_SCOPES: Final[dict[Role, frozenset[Scope]]] = {
-    Role.ADMIN: frozenset(Scope),
-    Role.STAFF: frozenset({Scope.FACES_READ, Scope.FACES_WRITE, Scope.SEARCH}),
-    Role.AUDITOR: frozenset({Scope.FACES_READ, Scope.LOGS_READ}),
-}
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Whoever sent a request. `credential` is what records and logs name: the member, not the token."""
+    """Whoever sent a request. `credential` is what records and logs name: member or key, not the token."""
 
     company_id: UUID
-    member_id: str
-    role: Role
-    session_id: UUID
+    credential: str
+    scopes: frozenset[Scope]
+    groups: frozenset[str] | None = None
+    """The only groups of users that the credential has to do with; None for all there are."""
+    member_id: str | None = None
+    session_id: UUID | None = None
+    """Which log-in it is, of a member."""
 
-    @property
-    def credential(self) -> str:
-        return f"member:{self.member_id}"
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes
 
     def require(self, scope: Scope) -> None:
-        """Raises `ProblemError("forbidden")`, naming the roles that would do."""
-        if scope not in ROLE_SCOPES[self.role]:
+        """Raises `ProblemError("forbidden")`, naming what would do."""
+        if not self.may(scope):
             able = " or ".join(sorted(role for role, scopes in ROLE_SCOPES.items() if scope in scopes))
-            raise ProblemError("forbidden", f"This takes the role {able}.")
+            key = f", or a key with the scope {scope}" if scope in KEY_SCOPES else ""
+            raise ProblemError("forbidden", f"This takes the role {able}{key}.")
 
 
 @dataclass(frozen=True)
@@ -75,7 +61,13 @@ class Authenticator:
             await self.services.keys.get(company_id)
         except CompanyKeyGone:
             raise ProblemError("invalid_token") from None
-        return Identity(company_id, member.id, member.role, claims.session_id)
+        return Identity(
+            company_id,
+            f"member:{member.id}",
+            ROLE_SCOPES[member.role],
+            member_id=member.id,
+            session_id=claims.session_id,
+        )
 
 
 def _bearer_token(request: web.Request) -> str:

@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from ingress.auth import Scope
 from ingress.bodies import JsonBody, Nothing, Query
 from ingress.photos import PhotoForm
 from ingress.resources import accounts, faces, health, jobs, logs, problem_pages, recognition, users
 from ingress.routing import Route
+from schemas.access import Scope
 from schemas.api.accounts import LoginRequest, RefreshRequest, RegisterAnswer, RegisterRequest, TokenAnswer
 from schemas.api.jobs import JobAnswer, JobPage, JobQuery, JobsQuery
 from schemas.api.logs import LogPage, LogQuery
@@ -25,7 +25,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route(
         "POST", "/token/refresh", accounts.refresh, JsonBody(RefreshRequest), {200: TokenAnswer}, public=True
     ),
-    Route("POST", "/logout", accounts.logout, Nothing(), {204: None}),
+    Route("POST", "/logout", accounts.logout, Nothing(), {204: None}, scope=Scope.MEMBER),
     # Recognition.
     Route(
         "POST",

@@ -7,11 +7,11 @@ from typing import Any, Generic, TypeVar
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
-from ingress.auth import Scope
 from ingress.bodies import Input
 from ingress.calls import PARTS, Call
 from ingress.observing import COMPANY_ID
 from ingress.refusals import recorded
+from schemas.access import Scope
 from schemas.jobs import JobKind
 from schemas.problems import ProblemError
 

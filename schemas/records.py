@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from schemas.access import Role
 from schemas.policies import CompanyPolicies
 from schemas.recognition import Box, Landmarks, ModelStamp, Quality
 
@@ -31,14 +32,6 @@ class Company(Record):
     policies: CompanyPolicies = CompanyPolicies()
     model: ModelStamp
     """The model whose templates the company's gallery is made of."""
-
-
-class Role(StrEnum):
-    """What a member may do; an admin may do all that the others may."""
-
-    ADMIN = "admin"
-    STAFF = "staff"
-    AUDITOR = "auditor"
 
 
 class Login(Record):

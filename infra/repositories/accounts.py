@@ -9,9 +9,10 @@ from infra.documents.port import AlreadyExists, Documents
 from infra.keys.company import CompanyKeys
 from infra.keys.platform import PlatformKey
 from infra.repositories.collections import COMPANIES, LOGINS, MEMBERS, SESSIONS
+from schemas.access import Role
 from schemas.ids import PLATFORM, Entropy, new_id
 from schemas.recognition import ModelStamp
-from schemas.records import Company, Login, Member, Role, Session
+from schemas.records import Company, Login, Member, Session
 
 
 class EmailTaken(Exception):

@@ -24,9 +24,10 @@ from infra.tls.authority import AuthorityFolder
 from infra.tls.hosts import PublicHosts
 from infra.tls.leaf import LocalCertificate
 from ingress.server import serve_ingress
+from schemas.access import Role
 from schemas.ids import PLATFORM
 from schemas.recognition import ModelStamp
-from schemas.records import Member, Role
+from schemas.records import Member
 from tests.ingress.worker import Worker
 
 PASSWORD = "correct horse battery"

@@ -5,8 +5,8 @@ import pytest
 
 from infra.clock import Clock, ManualClock
 from infra.repositories.collections import LOGINS, MEMBERS, SESSIONS
+from schemas.access import Role
 from schemas.ids import PLATFORM
-from schemas.records import Role
 from tests.ingress.conftest import PASSWORD, Client
 
 REGISTRATION = {"company_name": "Acme", "email": "ada@example.org", "password": PASSWORD}
@@ -200,7 +200,7 @@ async def test_a_role_counts_from_the_moment_it_changes(stranger: Client) -> Non
     await client.become(Role.STAFF)
     answer = await client.call("GET", "/logs")
     assert (answer.status, answer.code) == (403, "forbidden")
-    assert answer.body["detail"] == "This takes the role admin or auditor."
+    assert answer.body["detail"] == "This takes the role admin or auditor, or a key with the scope logs:read."
 
 
 async def test_a_deleted_company_cannot_be_used(stranger: Client) -> None:

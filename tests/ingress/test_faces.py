@@ -2,9 +2,10 @@ import asyncio
 from uuid import UUID
 
 from infra.repositories.collections import JOBS
+from schemas.access import Role
 from schemas.jobs import JobKind
 from schemas.messages import RemovalBody
-from schemas.records import FaceState, Role
+from schemas.records import FaceState
 from tests.ingress.conftest import Client
 from tests.ingress.worker import Worker
 

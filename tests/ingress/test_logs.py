@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from infra.clock import ManualClock
-from schemas.records import Role
+from schemas.access import Role
 from tests.ingress.conftest import Client
 from tests.ingress.worker import Worker
 

@@ -7,9 +7,9 @@ import pytest
 
 from infra.documents.sqlite import SqliteDocuments
 from infra.repositories.collections import JOBS
+from schemas.access import Role
 from schemas.jobs import JobState
 from schemas.messages import PhotoBody
-from schemas.records import Role
 from tests.ingress.conftest import Client, form, jpeg
 from tests.ingress.worker import Worker, refused
 
@@ -350,9 +350,11 @@ async def test_a_refusal_is_an_entry_of_the_access_log(client: Client) -> None:
 
 async def test_who_may_not_search_is_refused_and_logged(client: Client) -> None:
     await client.become(Role.AUDITOR)
-    for answer in (await client.search(), await client.enrol()):
+    for answer, scope in ((await client.search(), "search"), (await client.enrol(), "faces:write")):
         assert (answer.status, answer.code) == (403, "forbidden")
-        assert answer.body["detail"] == "This takes the role admin or staff."
+        assert (
+            answer.body["detail"] == f"This takes the role admin or staff, or a key with the scope {scope}."
+        )
     entries = (await client.call("GET", "/logs", params={"outcome": "refused"})).body["items"]
     assert [(entry["kind"], entry["code"]) for entry in entries] == [
         ("enroll", "forbidden"),

@@ -1,11 +1,10 @@
 import re
 from typing import Any
 
-from ingress.auth import ROLE_SCOPES, Scope
 from ingress.routes import ROUTES
 from ingress.routing import Route
+from schemas.access import KEY_SCOPES, ROLE_SCOPES, Role, Scope
 from schemas.jobs import ATTEMPT_KINDS
-from schemas.records import Role
 from tests.ingress.conftest import Client
 
 PUBLIC = {
@@ -48,9 +47,11 @@ async def test_what_a_role_may_not_do_is_forbidden(client: Client) -> None:
 
 def test_who_may_do_what() -> None:
     assert ROLE_SCOPES[Role.ADMIN] == set(Scope)
-    assert ROLE_SCOPES[Role.STAFF] == {Scope.FACES_READ, Scope.FACES_WRITE, Scope.SEARCH}
-    assert ROLE_SCOPES[Role.AUDITOR] == {Scope.FACES_READ, Scope.LOGS_READ}
+    assert ROLE_SCOPES[Role.STAFF] == {Scope.MEMBER, Scope.FACES_READ, Scope.FACES_WRITE, Scope.SEARCH}
+    assert ROLE_SCOPES[Role.AUDITOR] == {Scope.MEMBER, Scope.FACES_READ, Scope.LOGS_READ}
+    assert set(Scope) - KEY_SCOPES == {Scope.MEMBER, Scope.ADMIN}
     assert {(route.method, route.path): route.scope for route in ROUTES if route.scope is not None} == {
+        ("POST", "/logout"): Scope.MEMBER,
         ("POST", "/face/enroll"): Scope.FACES_WRITE,
         ("POST", "/face/search"): Scope.SEARCH,
         ("GET", "/faces/{face_id}"): Scope.FACES_READ,
