@@ -82,8 +82,8 @@ class JobRecord(Record):
     events: tuple[Event, ...] = ()
     events_pending: bool = False
     photo_hash: str | None = None
-    log_user_hash: str | None = None
-    """Who was matched or enrolled: what the per-user log lists."""
+    log_user_hashes: tuple[str, ...] = ()
+    """Who was matched or enrolled, the most prominent face's user first: in whose lists the entry is."""
     log_sealed: bytes | None = None
     """The personal part of the log entry (`LogDetails`), sealed."""
     score: float | None = None
@@ -98,5 +98,7 @@ class LogDetails(Record):
     """The personal part of a log entry, sealed inside its job record; the `id` is the job's."""
 
     user_id: str | None = None
+    other_user_ids: tuple[str, ...] = ()
+    """Who else was matched, where all faces of a photo were asked for."""
     nearest_user_id: str | None = None
     location: dict[str, JsonValue] | None = None

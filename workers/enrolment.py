@@ -50,7 +50,7 @@ async def enrolled(
         event_data={"face_id": record.id, "user_hash": user.id, "already_enrolled": again},
         log=LogEntry(
             outcome=Outcome.ENROLLED,
-            user_hash=user.id,
+            user_hashes=(user.id,),
             photo_hash=body.photo_hash,
             details=LogDetails(id=job.id, user_id=person.user_id),
             similarity=verdict.other.similarity if verdict.other else None,

@@ -116,7 +116,7 @@ class Searcher:
         log = LogEntry(
             outcome=Outcome.MATCHED if best else Outcome.NOT_MATCHED,
             details=details,
-            user_hash=top.user.id if top and best else None,
+            user_hashes=(top.user.id,) if top and best else (),
             photo_hash=probe.photo_hash,
             score=verdict.score if verdict else None,
             similarity=top.similarity if top else None,
@@ -128,7 +128,10 @@ class Searcher:
             http_status=200,
             answer=result,
             event_type="search.matched" if best else "search.not_matched",
-            event_data={"face_id": str(best.face_id) if best else None, "user_hash": log.user_hash},
+            event_data={
+                "face_id": str(best.face_id) if best else None,
+                "user_hash": top.user.id if top and best else None,
+            },
             log=log,
             mentions=tuple(near.user.id for near in nearest[: max(1, len(result.candidates))]),
         )

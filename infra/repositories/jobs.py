@@ -23,7 +23,7 @@ class LogEntry:
 
     outcome: Outcome
     details: LogDetails | None = None
-    user_hash: str | None = None
+    user_hashes: tuple[str, ...] = ()
     photo_hash: str | None = None
     score: float | None = None
     similarity: float | None = None
@@ -201,7 +201,7 @@ class Jobs:
         """Access-log entries, newest first."""
         where: dict[str, Scalar] = {"logged": True}
         if user_hash is not None:
-            where["log_user_hash"] = user_hash
+            where["log_user_hashes"] = user_hash
         if outcome is not None:
             where["outcome"] = outcome
         return await self.documents.find(
@@ -248,7 +248,7 @@ def _ended(
             "logged": log is not None,
             "outcome": log.outcome if log else None,
             "photo_hash": log.photo_hash if log else None,
-            "log_user_hash": log.user_hash if log else None,
+            "log_user_hashes": log.user_hashes if log else (),
             "mentions": ending.mentions,
             "subject_user_hash": job.subject_user_hash if job.subject_user_hash in ending.mentions else None,
             "log_sealed": key.seal_text("job.log", job.id, details.model_dump_json()) if details else None,
@@ -270,16 +270,20 @@ def _without(
         return pseudonym if spoken_of else user_id
 
     cleaned = details.model_copy(
-        update={"user_id": replaced(details.user_id), "nearest_user_id": replaced(details.nearest_user_id)}
+        update={
+            "user_id": replaced(details.user_id),
+            "other_user_ids": tuple(replaced(other) for other in details.other_user_ids),
+            "nearest_user_id": replaced(details.nearest_user_id),
+        }
     )
-    own = user_hash in (job.log_user_hash, job.subject_user_hash)
+    own = user_hash in (*job.log_user_hashes, job.subject_user_hash)
     return job.model_copy(
         update={
             "version": job.version + 1,
             "result_sealed": None,
             "log_sealed": key.seal_text("job.log", job.id, cleaned.model_dump_json()) if job.logged else None,
             "mentions": tuple(other for other in job.mentions if other != user_hash),
-            "log_user_hash": None if job.log_user_hash == user_hash else job.log_user_hash,
+            "log_user_hashes": tuple(other for other in job.log_user_hashes if other != user_hash),
             "subject_user_hash": None if job.subject_user_hash == user_hash else job.subject_user_hash,
             "photo_hash": None if own else job.photo_hash,
         }

@@ -162,7 +162,7 @@ class Worker:
             http_status=201,
             answer=answer,
             event_type="face.enrolled",
-            log=LogEntry(outcome=Outcome.ENROLLED, details=details, user_hash=user.id),
+            log=LogEntry(outcome=Outcome.ENROLLED, details=details, user_hashes=(user.id,)),
             mentions=(user.id,),
         )
 

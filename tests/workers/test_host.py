@@ -116,7 +116,7 @@ async def test_enrolled_then_found_then_a_stranger(
     assert (found.outcome, found.code) == (Outcome.MATCHED, None)
     details = await services.jobs.log_details(company_id, found)
     assert (details.user_id, details.location) == ("u-1", {"device_id": "door-1"})
-    assert (stranger.outcome, stranger.log_user_hash) == (Outcome.NOT_MATCHED, None)
+    assert (stranger.outcome, stranger.log_user_hashes) == (Outcome.NOT_MATCHED, ())
     assert (await services.jobs.log_details(company_id, stranger)).nearest_user_id == "u-1"
     assert (nobody.outcome, nobody.code, nobody.http_status) == (Outcome.REFUSED, "no_face", 422)
 

@@ -59,7 +59,7 @@ async def test_duplicates_within_one_batch_are_found_as_if_one_had_come_after_th
     assert (await workshop.ended(first)).state is JobState.SUCCEEDED
     refused = await workshop.ended(second)
     assert (refused.code, refused.outcome) == ("duplicate_face", Outcome.REFUSED)
-    assert refused.log_user_hash is None, "a refusal is in nobody's list"
+    assert refused.log_user_hashes == (), "a refusal is in nobody's list"
     assert await workshop.points() == {str(face_id_of(first))}
     # The refused person leaves no trace among the users.
     user_hash = await workshop.services.users.hash_of(workshop.company_id, "u-2")
@@ -108,7 +108,7 @@ async def test_an_erasure_voids_what_was_begun_before(workshop: Workshop) -> Non
     assert (record.state, record.template_sealed, record.user_hash) == (FaceState.DELETED, None, None)
 
     entry = await workshop.ended(kept)
-    assert (entry.log_user_hash, entry.result_sealed, entry.mentions) == (None, None, ())
+    assert (entry.log_user_hashes, entry.result_sealed, entry.mentions) == ((), None, ())
     details = await services.jobs.log_details(company_id, entry)
     assert details.user_id is not None
     assert details.user_id.startswith("erased-")
