@@ -15,7 +15,16 @@ from infra.objects.port import Objects
 from infra.repositories.jobs import Jobs
 from schemas.ids import Entropy, new_id
 from schemas.jobs import JobKind, JobRecord, JobState
-from schemas.messages import Body, EnrolmentFields, MessageHeader, PhotoBody, RemovalBody, SearchFields
+from schemas.messages import (
+    Body,
+    EnrolmentFields,
+    MessageHeader,
+    PhotoBody,
+    Photos,
+    RemovalBody,
+    SearchFields,
+    VerifyFields,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,22 @@ class Submitter:
     credential: str
     correlation_id: str
     reply_to: str | None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The user whom a job is about, as of when it was accepted: an erasure after that voids it."""
+
+    user_hash: str
+    epoch: int
+
+    def fields(self) -> dict[str, object]:
+        """As the job's record has them."""
+        return {
+            "subject_user_hash": self.user_hash,
+            "subject_epoch": self.epoch,
+            "mentions": (self.user_hash,),
+        }
 
 
 @dataclass(frozen=True)
@@ -47,15 +72,28 @@ class Submission:
     async def search(
         self, by: Submitter, photo: bytes, fields: SearchFields, *, deadline_at: datetime, synced: bool
     ) -> JobRecord:
-        return await self._photo_job(
-            by,
-            JobKind.SEARCH,
-            SEARCH,
-            photo,
-            PhotoBody(photo=None, search=fields),
-            deadline_at,
-            synced=synced,
-        )
+        body = PhotoBody(photo=photo, search=fields)
+        return await self._photo_job(by, JobKind.SEARCH, SEARCH, body, deadline_at, synced=synced)
+
+    async def detect(self, by: Submitter, photo: bytes, *, deadline_at: datetime, synced: bool) -> JobRecord:
+        body = PhotoBody(photo=photo)
+        return await self._photo_job(by, JobKind.DETECT, SEARCH, body, deadline_at, synced=synced)
+
+    async def verify(
+        self,
+        by: Submitter,
+        photo: bytes,
+        fields: VerifyFields,
+        *,
+        against: Subject | bytes,
+        deadline_at: datetime,
+        synced: bool,
+    ) -> JobRecord:
+        """Compare the photo's face with a user's faces, or with that of a second photo."""
+        subject = against if isinstance(against, Subject) else None
+        second = against if isinstance(against, bytes) else None
+        body = PhotoBody(photo=photo, second=second, verify=fields)
+        return await self._photo_job(by, JobKind.VERIFY, SEARCH, body, deadline_at, subject, synced=synced)
 
     async def enroll(
         self,
@@ -66,20 +104,13 @@ class Submission:
         user_hash: str,
         user_epoch: int,
         synced: bool,
+        reference: bytes | None = None,
     ) -> JobRecord:
-        body = PhotoBody(photo=None, enrolment=fields)
-        return await self._photo_job(
-            by,
-            JobKind.ENROLL,
-            ENROLL,
-            photo,
-            body,
-            None,
-            synced=synced,
-            subject_user_hash=user_hash,
-            subject_epoch=user_epoch,
-            mentions=(user_hash,),
-        )
+        """Put the photo's face into the gallery, if it is that of the `reference` photo where there is
+        one."""
+        body = PhotoBody(photo=photo, second=reference, enrolment=fields)
+        subject = Subject(user_hash, user_epoch)
+        return await self._photo_job(by, JobKind.ENROLL, ENROLL, body, None, subject, synced=synced)
 
     async def accept_face_deletion(self, by: Submitter, face_id: UUID) -> JobRecord:
         """Record the deletion. The caller then changes the face's record and calls `publish_removal`."""
@@ -87,13 +118,7 @@ class Submission:
 
     async def accept_erasure(self, by: Submitter, user_hash: str, user_epoch: int) -> JobRecord:
         """Record a person's erasure. The caller then erases the user's record and calls `publish_removal`."""
-        return await self._removal(
-            by,
-            JobKind.ERASE_USER,
-            subject_user_hash=user_hash,
-            subject_epoch=user_epoch,
-            mentions=(user_hash,),
-        )
+        return await self._removal(by, JobKind.ERASE_USER, **Subject(user_hash, user_epoch).fields())
 
     async def publish_removal(self, company_id: UUID, job: JobRecord, *, synced: bool) -> None:
         """Send a removal on its way, from its record alone; sending it again is harmless."""
@@ -113,24 +138,23 @@ class Submission:
         by: Submitter,
         kind: JobKind,
         topic: Topic,
-        photo: bytes,
         body: PhotoBody,
         deadline_at: datetime | None,
+        subject: Subject | None = None,
         *,
         synced: bool,
-        **subject: object,
     ) -> JobRecord:
-        job, job_key = await self._new_job(by, kind, deadline_at, **subject)
-        if len(photo) <= self.max_inline_bytes:
-            body = body.model_copy(update={"photo": photo})
-        else:
+        job, job_key = await self._new_job(by, kind, deadline_at, **(subject.fields() if subject else {}))
+        photos = Photos(photo=body.photo or b"", second=body.second)
+        if len(photos.photo) + len(photos.second or b"") > self.max_inline_bytes:
+            body = body.model_copy(update={"photo": None, "second": None})
             job = job.model_copy(update={"blob_key": f"inflight/{job.id}"})
         # The record first: a blob or a message without a record is swept away, a record without them is
         # ended.
         await self.jobs.accept(by.company_id, job, synced=False)
         if job.blob_key is not None:
             cipher = JobCipher(job_key, job.blob_key.encode())
-            sealed = await asyncio.to_thread(cipher.seal, photo)  # 4 ms for 10 MiB
+            sealed = await asyncio.to_thread(lambda: cipher.seal(photos.pack()))  # 4 ms for 10 MiB
             await self.objects.put(by.company_id, job.blob_key, sealed)
         await self._publish(topic, by.company_id, job, body, job_key, key=UUID(job.id), synced=synced)
         return job

@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from ingress.calls import Call
+from ingress.disclosure import answer_text
 from schemas.api.jobs import JobAnswer
 from schemas.jobs import JobKind, JobRecord, JobState
 from schemas.problems import Problem, ProblemError
@@ -49,7 +50,7 @@ async def job_response(call: Call, job: JobRecord, *, synced: bool) -> web.Respo
 
 async def ended_response(call: Call, job: JobRecord) -> web.Response:
     """What an ended job answers: its result with the result's status, or its problem."""
-    text = await call.services.jobs.result_text(call.company_id, job)
+    text = await answer_text(call, job)
     if job.state is not JobState.SUCCEEDED:
         problem = _problem_of(job, text)
         return web.Response(

@@ -23,25 +23,26 @@ _PLAIN_ENCODINGS: Final = frozenset({"binary", "8bit", "7bit"})
 
 @dataclass
 class Form:
-    """What a form held: the photo, and the texts of each field in their order."""
+    """What a form held: the photos by name, and the texts of each field in their order."""
 
-    photo: bytes | None = None
+    photos: dict[str, bytes] = field(default_factory=dict[str, bytes])
     texts: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
 
-async def read_form(request: web.Request, *, max_photo_bytes: int) -> Form:
+async def read_form(request: web.Request, photo_fields: Sequence[str], *, max_photo_bytes: int) -> Form:
     """Read a form to its end. Raises ProblemError as soon as a part is too large or can't be read."""
-    if (request.content_length or 0) > max_photo_bytes + _FIELDS_MAX_BYTES + _PART_HEADS_MAX_BYTES:
+    photos_bytes = max_photo_bytes * len(photo_fields)
+    if (request.content_length or 0) > photos_bytes + _FIELDS_MAX_BYTES + _PART_HEADS_MAX_BYTES:
         raise too_large("image_too_large", max_photo_bytes)
     await begin_body(request)
     try:
-        return await _read_parts(request, max_photo_bytes)
+        return await _read_parts(request, photo_fields, max_photo_bytes)
     except (ValueError, AssertionError, RuntimeError, HttpProcessingError):
         # All of these are how aiohttp says that the parts are not as RFC 7578 has them.
         raise ProblemError("malformed_body", "The form's parts can't be told apart or read.") from None
 
 
-async def _read_parts(request: web.Request, max_photo_bytes: int) -> Form:
+async def _read_parts(request: web.Request, photo_fields: Sequence[str], max_photo_bytes: int) -> Form:
     form = Form()
     budget = _FIELDS_MAX_BYTES
     parts = 0
@@ -54,12 +55,11 @@ async def _read_parts(request: web.Request, max_photo_bytes: int) -> Form:
             raise ProblemError("malformed_body", "Each part must be a field with a name.")
         if part.headers.get(hdrs.CONTENT_TRANSFER_ENCODING, "binary").lower() not in _PLAIN_ENCODINGS:
             raise ProblemError("malformed_body", "Send parts as they are, without Content-Transfer-Encoding.")
-        if part.name == PHOTO_FIELD:
-            if form.photo is not None:
-                raise invalid_fields([FieldError(field=PHOTO_FIELD, message="is given twice")])
-            form.photo = await _read_part(
-                part, max_photo_bytes, too_large("image_too_large", max_photo_bytes)
-            )
+        if part.name in photo_fields:
+            if part.name in form.photos:
+                raise invalid_fields([FieldError(field=part.name, message="is given twice")])
+            refusal = of_photo(part.name, photo_fields, too_large("image_too_large", max_photo_bytes))
+            form.photos[part.name] = await _read_part(part, max_photo_bytes, refusal)
         else:
             text = await _read_part(part, budget, too_large("body_too_large", _FIELDS_MAX_BYTES))
             budget -= len(text)
@@ -80,6 +80,11 @@ def too_large(code: str, max_bytes: int) -> ProblemError:
     """The refusal of a photo, or of a form's other fields, beyond their limit."""
     what = "photo" if code == "image_too_large" else "form's other fields together"
     return ProblemError(code, f"The {what} may have {max_bytes:,} bytes.")
+
+
+def of_photo(name: str, photo_fields: Sequence[str], problem: ProblemError) -> ProblemError:
+    """The problem of a photo, told apart where a request may have several."""
+    return problem.about(name) if len(photo_fields) > 1 else problem
 
 
 def arranged(texts: Mapping[str, Sequence[str]], model: type[PhotoRequest]) -> dict[str, Any]:

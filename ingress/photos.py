@@ -3,12 +3,13 @@
 import asyncio
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from ingress.bodies import Input, json_object, read_body, within
 from ingress.calls import Call
-from ingress.forms import PHOTO_FIELD, arranged, read_form, too_large
+from ingress.forms import PHOTO_FIELD, arranged, of_photo, read_form, too_large
 from ingress.image_header import HeaderDamaged, NotAnImage, read_header
 from ingress.validation import invalid_fields, validated
 from schemas.api.photos import PhotoRequest
@@ -24,37 +25,55 @@ _BLANKS: Final = b" \t\r\n"
 
 @dataclass(frozen=True)
 class Photographed(Generic[P]):
-    """A photo as it was sent, and what was said of it."""
+    """Photos as they were sent, and what was said of them."""
 
     fields: P
     photo: bytes = field(repr=False)
+    second_photo: bytes | None = field(default=None, repr=False)
 
 
 class PhotoForm(Input[Photographed[P]]):
-    """`multipart/form-data` with the part `image`, or a JSON object with `image` in base64."""
+    """`multipart/form-data` with the part `image`, or a JSON object with `image` in base64; some requests
+    have a second photo."""
 
     def __init__(self, model: type[P]) -> None:
         self.model = model
+        second = model.second_photo
+        self.photo_fields = (PHOTO_FIELD,) if second is None else (PHOTO_FIELD, second)
 
     async def read(self, call: Call) -> Photographed[P]:
-        max_bytes = call.services.settings.max_photo_bytes
+        settings = call.services.settings
+        max_bytes = settings.max_photo_bytes
         async with within(_TIMEOUT_S), call.parts.uploads:
             match call.request.content_type:
                 case "multipart/form-data":
-                    form = await read_form(call.request, max_photo_bytes=max_bytes)
-                    photo, given = form.photo, arranged(form.texts, self.model)
+                    form = await read_form(call.request, self.photo_fields, max_photo_bytes=max_bytes)
+                    photos, given = form.photos, arranged(form.texts, self.model)
                 case "application/json":
                     # Base64 makes 4 characters of 3 bytes, and some writers break its lines.
-                    body = await read_body(
-                        call.request, max_bytes=max_bytes * 3 // 2 + _JSON_FIELDS_MAX_BYTES
-                    )
-                    photo, given = await asyncio.to_thread(_from_json, body, max_bytes)
+                    most = len(self.photo_fields) * max_bytes * 3 // 2 + _JSON_FIELDS_MAX_BYTES
+                    body = await read_body(call.request, max_bytes=most)
+                    photos, given = await asyncio.to_thread(_from_json, body, self.photo_fields, max_bytes)
                 case _:
                     raise ProblemError("unsupported_content_type")
         fields = validated(self.model, given)
-        if photo is None:
+        if PHOTO_FIELD not in photos:
             raise invalid_fields([FieldError(field=PHOTO_FIELD, message="is required")])
-        return Photographed(fields, photo)
+        photo = photos.pop(PHOTO_FIELD)
+        return Photographed(fields, photo, next(iter(photos.values()), None))
+
+
+def check_photos(body: Photographed[P], limits: PhotoLimits) -> None:
+    """Raises ProblemError as `check_photo` does, for each photo; where there are two it says of which."""
+    second = body.fields.second_photo
+    if second is None or body.second_photo is None:
+        check_photo(body.photo, limits)
+        return
+    for name, photo in ((PHOTO_FIELD, body.photo), (second, body.second_photo)):
+        try:
+            check_photo(photo, limits)
+        except ProblemError as problem:
+            raise problem.about(name) from None
 
 
 def check_photo(photo: bytes, limits: PhotoLimits) -> None:
@@ -74,17 +93,25 @@ def check_photo(photo: bytes, limits: PhotoLimits) -> None:
         raise ProblemError("image_dimensions", f"The photo needs {limits.min_side_px} pixels a side.")
 
 
-def _from_json(body: bytes, max_bytes: int) -> tuple[bytes | None, dict[str, Any]]:
+def _from_json(
+    body: bytes, photo_fields: Sequence[str], max_bytes: int
+) -> tuple[dict[str, bytes], dict[str, Any]]:
     given = json_object(body)
-    image = given.pop(PHOTO_FIELD, None)
-    if image is None:
-        return None, given
-    if not isinstance(image, str):
-        raise invalid_fields([FieldError(field=PHOTO_FIELD, message="must be text in base64")])
+    photos: dict[str, bytes] = {}
+    for name in photo_fields:
+        text = given.pop(name, None)
+        if text is not None:
+            photos[name] = _from_base64(name, text)
+            if len(photos[name]) > max_bytes:
+                raise of_photo(name, photo_fields, too_large("image_too_large", max_bytes))
+    return photos, given
+
+
+def _from_base64(name: str, text: Any) -> bytes:
+    wrong = invalid_fields([FieldError(field=name, message="must be text in base64")])
+    if not isinstance(text, str):
+        raise wrong
     try:
-        photo = base64.b64decode(image.encode("ascii").translate(None, _BLANKS), validate=True)
+        return base64.b64decode(text.encode("ascii").translate(None, _BLANKS), validate=True)
     except (binascii.Error, UnicodeEncodeError):
-        raise invalid_fields([FieldError(field=PHOTO_FIELD, message="must be text in base64")]) from None
-    if len(photo) > max_bytes:
-        raise too_large("image_too_large", max_bytes)
-    return photo, given
+        raise wrong from None

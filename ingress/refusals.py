@@ -9,7 +9,11 @@ from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
 from schemas.policies import RetentionPolicy
 from schemas.problems import ProblemError
 
-_EVENTS: Final = {JobKind.SEARCH: "search.failed", JobKind.ENROLL: "face.enroll_failed"}
+_EVENTS: Final = {
+    JobKind.SEARCH: "search.failed",
+    JobKind.VERIFY: "verify.failed",
+    JobKind.ENROLL: "face.enroll_failed",
+}
 
 
 async def recorded(call: Call, kind: JobKind, problem: ProblemError) -> ProblemError:

@@ -11,10 +11,10 @@ from schemas.api.accounts import LoginRequest, RefreshRequest, RegisterAnswer, R
 from schemas.api.jobs import JobAnswer, JobPage, JobQuery, JobsQuery
 from schemas.api.logs import LogPage, LogQuery
 from schemas.api.people import FaceAnswer
-from schemas.api.photos import EnrolRequest, SearchRequest
+from schemas.api.photos import DetectRequest, EnrolRequest, SearchRequest, VerifyRequest
 from schemas.api.service import HealthAnswer, ProblemPage, ReadinessAnswer
 from schemas.jobs import JobKind
-from schemas.results import EnrolResult, SearchResult
+from schemas.results import DetectResult, EnrolResult, SearchResult, VerifyResult
 
 ROUTES: Final[tuple[Route[Any], ...]] = (
     # Accounts.
@@ -44,6 +44,23 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         {200: SearchResult, 202: JobAnswer},
         scope=Scope.SEARCH,
         attempt=JobKind.SEARCH,
+    ),
+    Route(
+        "POST",
+        "/face/verify",
+        recognition.verify,
+        PhotoForm(VerifyRequest),
+        {200: VerifyResult, 202: JobAnswer},
+        scope=Scope.SEARCH,
+        attempt=JobKind.VERIFY,
+    ),
+    Route(
+        "POST",
+        "/face/detect",
+        recognition.detect,
+        PhotoForm(DetectRequest),
+        {200: DetectResult, 202: JobAnswer},
+        scope=Scope.SEARCH,
     ),
     # What is enrolled.
     Route("GET", "/faces/{face_id}", faces.show, Nothing(), {200: FaceAnswer}, scope=Scope.FACES_READ),

@@ -15,12 +15,15 @@ class JobKind(StrEnum):
 
     ENROLL = "enroll"
     SEARCH = "search"
+    VERIFY = "verify"
+    DETECT = "detect"
     DELETE_FACE = "delete_face"
     ERASE_USER = "erase_user"
 
 
-ATTEMPT_KINDS = frozenset({JobKind.ENROLL, JobKind.SEARCH})
-"""The kinds that are an attempt at recognition, each of which is one access-log entry."""
+ATTEMPT_KINDS = frozenset({JobKind.ENROLL, JobKind.SEARCH, JobKind.VERIFY})
+"""The kinds that are an attempt at recognition, each of which is one access-log entry. Detection identifies
+nobody."""
 
 
 class JobState(StrEnum):
@@ -64,7 +67,8 @@ class JobRecord(Record):
     blob_key: str | None = None
     """The object that holds the photo when it does not travel inline."""
     subject_user_hash: str | None = None
-    """Who the job is about (enrolment, erasure): keyed hash of the user id; dropped by erasure."""
+    """Whom the job is about (enrolment, verification, erasure): keyed hash of the user id; dropped by
+    erasure."""
     subject_epoch: int = 0
     subject_face_id: str | None = None
     """Which face the job deletes."""

@@ -14,8 +14,8 @@ import msgpack
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from schemas.jobs import JobKind
-from schemas.recognition import Face
-from schemas.results import Location
+from schemas.recognition import Face, FaceChoice
+from schemas.results import Comparison, Location
 
 _MAGIC: Final = b"FID1"
 _LENGTH_BYTES: Final = 4
@@ -111,7 +111,8 @@ class EnrolmentFields(BaseModel):
 
 
 class SearchFields(BaseModel):
-    """What a search asks for, besides its photo."""
+    """What a search asks for, besides its photo, and what whoever asks may see: the ingress has decided that
+    from the credential."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -119,14 +120,44 @@ class SearchFields(BaseModel):
     groups: tuple[str, ...] | None = None
     limit: int = 1
     location: Location | None = None
+    face: FaceChoice = "largest"
+    may_loosen: bool = False
+    """A threshold below the company's counts."""
+    investigate: bool = False
+    """Candidates below the threshold are shown."""
+
+
+class VerifyFields(BaseModel):
+    """What a verification asks for, besides its photos. Against whom is in the job's record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold_percent: float | None = None
+    groups: tuple[str, ...] | None = None
+    """The user counts only with one of these."""
+    location: Location | None = None
+    may_loosen: bool = False
+
+
+class Photos(Body):
+    """A job's blob: its photos, when they do not travel inline."""
+
+    photo: bytes
+    second: bytes | None = None
 
 
 class PhotoBody(Body):
-    """`search` and `enroll`: the photo (None when it is the job's blob) and what to do with it."""
+    """`search` and `enroll`: the photo (None when it is in the job's blob) and what to do with it. A photo
+    with nothing else is to be looked at only (detection).
+
+    `second` is what the photo is compared with: the reference of an enrolment, the other photo of a
+    verification."""
 
     photo: bytes | None
+    second: bytes | None = None
     enrolment: EnrolmentFields | None = None
     search: SearchFields | None = None
+    verify: VerifyFields | None = None
 
 
 class TemplateBody(Body):
@@ -139,6 +170,9 @@ class TemplateBody(Body):
     photo_hash: str
     photo_key: str | None
     timings_ms: dict[str, float]
+    reference: Comparison | None = None
+    """How the face compares with the reference photo's, where there was one."""
+    reference_photo_key: str | None = None
 
 
 class RemovalBody(Body):

@@ -161,6 +161,12 @@ _TYPES: Final = (
     ProblemType(
         "overexposed", 422, "The face is too bright", "Take away the light that shines into the face."
     ),
+    ProblemType(
+        "too_many_faces",
+        422,
+        "The photo has more faces than one search takes",
+        "Search for the others with a photo of fewer people.",
+    ),
     # The person.
     ProblemType(
         "duplicate_face",
@@ -179,6 +185,18 @@ _TYPES: Final = (
         409,
         "The user has as many faces as are allowed",
         "Delete one of the user's faces first.",
+    ),
+    ProblemType(
+        "reference_mismatch",
+        422,
+        "The reference photo shows somebody else",
+        "Check whose document it is, or take both photos again.",
+    ),
+    ProblemType(
+        "user_without_faces",
+        409,
+        "The user has no face to compare with",
+        "Enrol a photo of the user first.",
     ),
     # The job.
     ProblemType("job_expired", 504, "The job was not done within its time", "Send the photo again."),
@@ -237,6 +255,11 @@ class ProblemError(Exception):
         self.type = PROBLEM_TYPES[code]
         self.detail = detail or self.type.remedy
         self.extra = extra
+
+    def about(self, field: str) -> "ProblemError":
+        """The same problem, said of one of a request's several photos."""
+        errors = [FieldError(field=field, message=self.type.title)]
+        return ProblemError(self.code, f"{field}: {self.detail}", **{**self.extra, "errors": errors})
 
     @property
     def code(self) -> str:

@@ -4,8 +4,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Purpose = Literal["enrolment", "probe"]
-"""What a photo is for: to be kept as somebody's template, or to be compared."""
+Purpose = Literal["enrolment", "probe", "detection"]
+"""What a photo is for: to be kept as somebody's template, to be compared, or only to be looked at."""
+
+FaceChoice = Literal["largest", "all"]
+"""Which faces of a photo are searched for: the most prominent one (large and central), or each."""
+
+MAX_FACES_SEARCHED = 32
+"""Of one photo, the most prominent first."""
 
 
 class _Model(BaseModel):

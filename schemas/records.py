@@ -111,6 +111,7 @@ class FaceRecord(Record):
     template_sealed: bytes | None
     photo_hash: str | None
     photo_key: str | None = None
+    reference_photo_key: str | None = None
     box: Box | None
     landmarks: Landmarks | None
     quality: Quality | None

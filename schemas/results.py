@@ -5,12 +5,25 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from schemas.recognition import Face, ModelStamp, Quality
+from schemas.scoring import ThresholdSource
 
 
 class Answer(BaseModel):
     """The base of every answer body."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Comparison(Answer):
+    """How alike two faces are, and how sure that makes it that they are one person's."""
+
+    similarity: float
+    score: float
+    confidence: float
+    """Percent; see `schemas.scoring`."""
+    fmr: float
+    extrapolated: bool
+    """The rates lie beyond the calibration's data and are upper bounds."""
 
 
 class EnrolResult(Answer):
@@ -29,11 +42,13 @@ class EnrolResult(Answer):
     """The company's policy let a face in that resembles another user's: somebody should look."""
     face: Face
     quality: Quality
+    reference: Comparison | None = None
+    """How the photo compares with `reference_image`, where there was one."""
     model: ModelStamp
     timings_ms: dict[str, float]
 
 
-class Candidate(Answer):
+class Candidate(Comparison):
     """One user whom the probe may be, by the best of the user's faces."""
 
     face_id: UUID
@@ -43,18 +58,30 @@ class Candidate(Answer):
     groups: list[str]
     reference_id: str | None
     metadata: dict[str, JsonValue]
-    similarity: float
-    score: float
-    confidence: float
-    """Percent; see `schemas.scoring`."""
-    fmr: float
     fpir: float
-    extrapolated: bool
-    """The rates lie beyond the calibration's data and are upper bounds."""
+    accepted: bool
+    """Whether the threshold is reached. Others are shown only to who investigates."""
+
+
+class FaceResult(Answer):
+    """Who one of several faces is, that nobody is near enough, or (`code`) why it could not be searched
+    for."""
+
+    matched: bool
+    best: Candidate | None
+    candidates: list[Candidate]
+    face: Face
+    threshold: float | None
+    threshold_source: ThresholdSource | None
+    code: str | None = None
+    detail: str | None = None
 
 
 class SearchResult(Answer):
-    """Who the probe is, or that nobody is near enough."""
+    """Who the probe is, or that nobody is near enough.
+
+    Where all faces were asked for, this is about the most prominent one that matched (the most prominent one
+    if none did), `matched` says whether any did, and `results` tells of each."""
 
     job_id: UUID
     matched: bool
@@ -63,10 +90,64 @@ class SearchResult(Answer):
     face: Face
     threshold: float
     """Percent of confidence that a candidate had to reach."""
-    threshold_source: str
+    threshold_source: ThresholdSource
+    results: list[FaceResult] | None = None
+    """With `face=all`: the faces that were searched for, the most prominent first, then the others."""
     gallery_size: int
     """How many users were searched; may be 30 s old. Confidence and rates are reckoned over their faces."""
     model: ModelStamp
+    timings_ms: dict[str, float]
+
+
+class VerifyResult(Comparison):
+    """Whether a photo is of this user, or two photos are of one person."""
+
+    job_id: UUID
+    matched: bool
+    user_id: str | None
+    """The user that was asked about."""
+    face_id: UUID | None
+    """The most similar of the user's faces."""
+    fpir: float
+    """The share of strangers who would match at this score: `comparisons` chances of a false match."""
+    threshold: float
+    """Percent of confidence that had to be reached."""
+    threshold_source: ThresholdSource
+    comparisons: int
+    """With how many faces the photo's was compared."""
+    face: Face
+    other_face: Face | None
+    """The face in the second photo."""
+    model: ModelStamp
+    timings_ms: dict[str, float]
+
+
+class Usability(Answer):
+    """Whether a face could be used, or the code of the refusal."""
+
+    usable: bool
+    code: str | None = None
+    detail: str | None = None
+
+
+class DetectedFace(Face):
+    """A face that was found, and what it could be used for by the company's quality policy. What only a
+    template tells (`low_template_quality`) is not known here."""
+
+    enrolment: Usability
+    """To enrol this face from this photo."""
+    probe: Usability
+    """To search for it; only the first unless all are asked for."""
+
+
+class DetectResult(Answer):
+    """The faces in a photo, the most prominent first; none is an answer, too."""
+
+    job_id: UUID
+    width_px: int
+    """The photo's, upright: what boxes and landmarks are measured in."""
+    height_px: int
+    faces: list[DetectedFace]
     timings_ms: dict[str, float]
 
 

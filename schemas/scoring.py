@@ -218,8 +218,10 @@ class MatchPolicy(_Policy):
         requested_percent: float | None = None,
         *,
         may_loosen: bool = False,
+        probes: int = 1,
     ) -> OperatingPoint:
-        """The bar for a search among so many users (1 for a 1:1 comparison).
+        """The bar for a search among so many users (1 for a 1:1 comparison). With several `probes` (the faces
+        of one photo) the bound on FPIR is one for all of them together: each is a chance of a false match.
 
         A request may be stricter than the company; a looser one counts only with `may_loosen`, and then the
         bound on FPIR gives way too, since who investigates wants to see what would not open a door."""
@@ -231,7 +233,7 @@ class MatchPolicy(_Policy):
         score = calibration.score_at_confidence(percent, gallery_users)
         if score is None or (loose and may_loosen):
             return OperatingPoint(percent, score, source)
-        bound = calibration.score_at_fpir(self.max_fpir, gallery_users)
+        bound = calibration.score_at_fpir(self.max_fpir, gallery_users * probes)
         if bound <= score:
             return OperatingPoint(percent, score, source)
         return OperatingPoint(
@@ -273,7 +275,11 @@ class Verdict:
 
 
 def decide(
-    calibration: Calibration, scores: Sequence[float], gallery_users: int, point: OperatingPoint
+    calibration: Calibration,
+    scores: Sequence[float],
+    gallery_users: int,
+    point: OperatingPoint,
+    probes: int = 1,
 ) -> tuple[Verdict, ...]:
     """A verdict on each user found, in the order given; `scores` holds the best score of each.
 
@@ -285,7 +291,7 @@ def decide(
             score=score,
             confidence_percent=confidence,
             fmr=calibration.fmr(score),
-            fpir=calibration.fpir(score, gallery_users),
+            fpir=calibration.fpir(score, gallery_users * probes),
             accepted=point.score is not None and score >= point.score and confidence >= point.percent,
         )
         for score, confidence in zip(scores, confidences, strict=True)

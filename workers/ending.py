@@ -18,6 +18,8 @@ _log = structlog.get_logger(__name__)
 
 _FAILED_EVENT = {
     JobKind.SEARCH: "search.failed",
+    JobKind.VERIFY: "verify.failed",
+    JobKind.DETECT: "detect.failed",
     JobKind.ENROLL: "face.enroll_failed",
     JobKind.DELETE_FACE: "face.delete_failed",
     JobKind.ERASE_USER: "user.erase_failed",
@@ -61,6 +63,8 @@ def refused(
 ) -> Ending:
     """The request was understood and the answer is no: the client reads the code."""
     ending = _problem_ending(job, problem, JobState.FAILED, Outcome.REFUSED)
+    if ending.log is None:
+        return ending
     details = LogDetails(id=job.id, location=location)
     log = LogEntry(outcome=Outcome.REFUSED, photo_hash=photo_hash, details=details)
     return replace(ending, log=log)

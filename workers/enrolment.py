@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from infra.repositories.jobs import Ending, LogEntry
 from infra.services import Services
 from schemas.jobs import JobRecord, JobState, LogDetails, Outcome
@@ -26,6 +28,16 @@ async def enrolled(
     """The face is in the gallery: 201, or 200 when this very photo was there before."""
     person = await services.users.open(company_id, user)
     again = verdict.same_photo is not None
+    other = (verdict.other.user_hash,) if verdict.other else ()
+    event_data: dict[str, JsonValue] = {
+        "face_id": record.id,
+        "user_hash": user.id,
+        "already_enrolled": again,
+    }
+    if verdict.other is not None:
+        # Let in by policy although it resembles another user's: whoever answers for that hears of it.
+        event_data["duplicate"] = "flagged" if verdict.flagged else "allowed"
+        event_data["duplicate_of"] = verdict.other.user_hash
     result = EnrolResult(
         job_id=UUID(job.id),
         face_id=UUID(record.id),
@@ -39,6 +51,7 @@ async def enrolled(
         flagged_duplicate=verdict.flagged,
         face=body.face,
         quality=body.face.quality,
+        reference=body.reference,
         model=record.model,
         timings_ms=body.timings_ms,
     )
@@ -47,16 +60,20 @@ async def enrolled(
         http_status=_OK if again else _CREATED,
         answer=result,
         event_type="face.enrolled",
-        event_data={"face_id": record.id, "user_hash": user.id, "already_enrolled": again},
+        event_data=event_data,
         log=LogEntry(
             outcome=Outcome.ENROLLED,
             user_hashes=(user.id,),
             photo_hash=body.photo_hash,
-            details=LogDetails(id=job.id, user_id=person.user_id),
+            details=LogDetails(
+                id=job.id,
+                user_id=person.user_id,
+                nearest_user_id=await _user_id(services, company_id, verdict),
+            ),
             similarity=verdict.other.similarity if verdict.other else None,
             score=verdict.other.similarity if verdict.other else None,
         ),
-        mentions=(user.id,),
+        mentions=(user.id, *other),
     )
 
 

@@ -1,63 +1,34 @@
-"""The face stage: what costs compute. Photos become templates; a search is answered, an enrolment goes on to
-be decided."""
+"""The face stage: what costs compute. Photos become templates; what is asked of them is answered, and an
+enrolment goes on to be decided."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 from uuid import UUID
 
-import numpy as np
-
 from infra.broker.port import Delivery
-from infra.broker.topics import TEMPLATES
-from infra.keys.company import CompanyKey, CompanyKeyGone
+from infra.keys.company import CompanyKeyGone
 from infra.keys.job import JobCipher
-from infra.messaging import open_body, sealed_message
+from infra.messaging import open_body
 from infra.objects.port import ObjectNotFound
+from infra.repositories.jobs import Ending
 from infra.services import Services
-from schemas.jobs import JobKind, JobRecord
-from schemas.messages import (
-    MessageHeader,
-    MessageUnreadable,
-    PhotoBody,
-    SearchFields,
-    TemplateBody,
-    decode_message,
-)
-from schemas.problems import ProblemError
-from schemas.records import Company
+from schemas.jobs import JobRecord
+from schemas.messages import MessageUnreadable, PhotoBody, Photos, decode_message
+from workers.detecting import detected
 from workers.ending import Finisher, expired, failed, refused
-from workers.recognition.analysis import Analysis, PhotoRequest, Refusal
+from workers.enrolling import Enroller
+from workers.opened import Opened
+from workers.recognition.analysis import Analysis, Answer, Detection, Refusal
 from workers.recognition.compute import Compute
-from workers.registrar import face_id_of
-from workers.removal import photo_key_of
-from workers.searching import Probe, Searcher
+from workers.searching import Searcher
+from workers.verifying import Verifier
 
 _MS: Final = 1000
 
-
-@dataclass(frozen=True)
-class Opened:
-    """A job whose photo is at hand."""
-
-    company: Company
-    company_id: UUID
-    key: CompanyKey
-    job: JobRecord
-    job_key: bytes
-    body: PhotoBody
-    photo: bytes
-    queue_ms: float
-
-    @property
-    def request(self) -> PhotoRequest:
-        enrolment = self.job.kind is JobKind.ENROLL
-        return PhotoRequest(
-            photo=self.photo,
-            purpose="enrolment" if enrolment else "probe",
-            all_faces=False,
-            quality=self.company.policies.quality,
-        )
+Answers = tuple[Answer, ...]
+"""What the model says of a job's photos, in their order."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +38,13 @@ class FaceStage:
 
     services: Services
     compute: Compute
-    searcher: Searcher
     finisher: Finisher
+    searcher: Searcher
+    verifier: Verifier
+    enroller: Enroller
 
     async def open(self, delivery: Delivery) -> Opened | None:
-        """Bring a job's photo to hand; None when there is nothing left to do for it."""
+        """Bring a job's photos to hand; None when there is nothing left to do for it."""
         services = self.services
         header, _, _ = decode_message(delivery.value)
         company_id = header.company_id
@@ -89,86 +62,62 @@ class FaceStage:
             return None
         job_key = key.unwrap_job_key(job.id, job.wrapped_key)
         body = open_body(delivery.value, job_key, PhotoBody)
-        photo = body.photo if body.photo is not None else await self._blob(company_id, job, job_key)
-        if photo is None:
+        photos = await self._photos(company_id, job, job_key, body)
+        if photos is None:
             await self.finisher.finish(company_id, job, failed(job))
             return None
         queue_ms = round((now - job.created_at).total_seconds() * _MS, 2)
-        return Opened(company, company_id, key, job, job_key, body, photo, queue_ms)
+        return Opened(company, company_id, key, job, job_key, body, photos, queue_ms)
 
-    async def analyse(self, opened: Sequence[Opened]) -> list[Analysis | Refusal]:
+    async def analyse(self, opened: Sequence[Opened]) -> list[Answers]:
         """Detect and embed. Raises ChildFailed when the compute process died of it, or hung."""
         timeout_s = self.services.settings.compute_timeout_s
-        return await self.compute.analyse([item.request for item in opened], timeout_s=timeout_s)
+        requests = [item.requests for item in opened]
+        answers = iter(
+            await self.compute.analyse(
+                [request for of_one in requests for request in of_one], timeout_s=timeout_s
+            )
+        )
+        return [tuple(islice(answers, len(of_one))) for of_one in requests]
 
-    async def conclude(self, opened: Opened, analysis: Analysis | Refusal) -> None:
-        """Answer a search, or send an enrolment on; when this returns, what came of it is saved."""
-        photo_hash = opened.key.photo_hash(opened.photo)
-        if isinstance(analysis, Refusal):
-            problem = ProblemError(analysis.code, analysis.detail)
-            location = opened.body.search.location if opened.body.search else None
-            where = location.model_dump(exclude_none=True) if location else None
-            ending = refused(opened.job, problem, photo_hash=photo_hash, location=where)
+    async def conclude(self, opened: Opened, answers: Answers) -> None:
+        """Answer the job, or send an enrolment on; when this returns, what came of it is saved."""
+        ending = await self._ending(opened, answers)
+        if ending is not None:
             await self.finisher.finish(opened.company_id, opened.job, ending)
-        elif opened.body.search is not None:
-            await self._search(opened, opened.body.search, analysis, photo_hash)
-        else:
-            await self._send_template(opened, analysis, photo_hash)
 
-    async def _search(
-        self, opened: Opened, fields: SearchFields, analysis: Analysis, photo_hash: str
-    ) -> None:
-        face = analysis.faces[0]
-        probe = Probe(
-            job=opened.job,
-            fields=fields,
-            face=face.face,
-            template=face.template,
-            photo_hash=photo_hash,
-            timings_ms=self._timings(opened, analysis),
-        )
-        ending = await self.searcher.search(opened.company_id, opened.company.policies, probe)
-        await self.finisher.finish(opened.company_id, opened.job, ending)
+    async def _ending(self, opened: Opened, answers: Answers) -> Ending | None:
+        for place, answer in enumerate(answers):
+            if isinstance(answer, Refusal):
+                problem = opened.problem(place, answer.code, answer.detail)
+                return refused(opened.job, problem, photo_hash=opened.photo_hash, location=opened.location)
+        body = opened.body
+        match answers:
+            case (Detection() as detection,):
+                return detected(opened, detection)
+            case (Analysis() as analysis,) if body.search is not None:
+                return await self.searcher.search(opened, body.search, analysis)
+            case (Analysis() as analysis, *second) if body.verify is not None:
+                return await self.verifier.verify(opened, body.verify, analysis, _only(second))
+            case (Analysis() as analysis, *second) if body.enrolment is not None:
+                return await self.enroller.enrol(opened, body.enrolment, analysis, _only(second))
+            case _:
+                raise MessageUnreadable("a photo without a purpose")
 
-    async def _send_template(self, opened: Opened, analysis: Analysis, photo_hash: str) -> None:
-        job, services = opened.job, self.services
-        if opened.body.enrolment is None:
-            raise MessageUnreadable("a photo without a purpose")
-        photo_key = None
-        if opened.company.policies.retention.keep_photos:
-            photo_key = photo_key_of(face_id_of(job))
-            sealed = opened.key.seal_photo(photo_key, opened.photo)
-            await services.objects.put(opened.company_id, photo_key, sealed)
-        face = analysis.faces[0]
-        body = TemplateBody(
-            template=np.ascontiguousarray(face.template, dtype="<f4").tobytes(),
-            face=face.face,
-            enrolment=opened.body.enrolment,
-            photo_hash=photo_hash,
-            photo_key=photo_key,
-            timings_ms=self._timings(opened, analysis),
-        )
-        header = MessageHeader(
-            type=TEMPLATES.name,
-            company_id=opened.company_id,
-            job_id=UUID(job.id),
-            kind=job.kind,
-            created_at=job.created_at,
-            correlation_id=job.correlation_id,
-            reply_to=job.reply_to,
-        )
-        message = sealed_message(header, body, opened.job_key, key=opened.company_id)
-        await services.broker.publish(TEMPLATES, [message], synced=False)
-
-    async def _blob(self, company_id: UUID, job: JobRecord, job_key: bytes) -> bytes | None:
+    async def _photos(
+        self, company_id: UUID, job: JobRecord, job_key: bytes, body: PhotoBody
+    ) -> Photos | None:
+        if body.photo is not None:
+            return Photos(photo=body.photo, second=body.second)
         if job.blob_key is None:
             return None
         try:
             sealed = await self.services.objects.get(company_id, job.blob_key)
         except ObjectNotFound:
             return None
-        return JobCipher(job_key, job.blob_key.encode()).open(sealed)
+        return Photos.unpack(JobCipher(job_key, job.blob_key.encode()).open(sealed))
 
-    @staticmethod
-    def _timings(opened: Opened, analysis: Analysis) -> dict[str, float]:
-        return {"queue": opened.queue_ms, **{name: round(ms, 2) for name, ms in analysis.timings_ms.items()}}
+
+def _only(answers: Sequence[Answer]) -> Analysis | None:
+    """The analysis of a second photo, if there is one."""
+    return next((answer for answer in answers if isinstance(answer, Analysis)), None)

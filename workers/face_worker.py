@@ -10,8 +10,8 @@ from infra.broker.doorbell import Doorbell
 from infra.broker.port import Delivery
 from infra.broker.window import Window
 from infra.child import CallRefused, ChildDied, ChildFailed, ChildTimedOut
-from workers.face import FaceStage, Opened
-from workers.recognition.analysis import Analysis, Refusal
+from workers.face import Answers, FaceStage
+from workers.opened import Opened
 
 # A batch costs nobody a wait: it is what is queued already. Enrolments take short turns, about 50 ms of
 # embedding each, so that a search that comes meanwhile is not kept waiting.
@@ -70,8 +70,8 @@ class FaceWorker:
             await window.settle([delivery], Done())
         return opened
 
-    async def _analyse(self, items: Sequence[Opened]) -> Sequence[Analysis | Refusal | ChildFailed]:
-        """An answer for each photo. When a batch brings the compute process down, each is tried alone: so one
+    async def _analyse(self, items: Sequence[Opened]) -> Sequence[Answers | ChildFailed]:
+        """The answers for each job. When a batch brings the compute process down, each is tried alone: so one
         photo that does it takes no other with it."""
         try:
             return await self.stage.analyse(items)
@@ -81,7 +81,7 @@ class FaceWorker:
         return [answer for item in items for answer in await self._analyse([item])]
 
     async def _conclude(
-        self, window: Window, delivery: Delivery, item: Opened, analysis: Analysis | Refusal | ChildFailed
+        self, window: Window, delivery: Delivery, item: Opened, analysis: Answers | ChildFailed
     ) -> None:
         outcome: Outcome = Done()
         try:

@@ -97,7 +97,7 @@ def _best_of_each(
     for hit in hits:
         record = records.get(str(hit.face_id))
         user = people.get(record.user_hash or "") if record else None
-        if record is None or user is None or not _counts(record, user, groups):
+        if record is None or user is None or not counts(record, user, groups):
             continue
         known = best.get(user.id)
         if known is None or hit.similarity > known.similarity:
@@ -105,7 +105,9 @@ def _best_of_each(
     return sorted(best.values(), key=lambda near: near.similarity, reverse=True)
 
 
-def _counts(record: FaceRecord, user: User, groups: frozenset[str] | None) -> bool:
+def counts(record: FaceRecord, user: User, groups: frozenset[str] | None) -> bool:
+    """Whether a face may be somebody's match: it and its user are there, and the user is in one of the
+    groups."""
     return (
         record.state is FaceState.ACTIVE
         and user.state is UserState.ACTIVE

@@ -20,6 +20,7 @@ from infra.vectors.port import Vectors, VectorsError
 from schemas.scoring import Calibration
 from workers.dead_letters import JobDeadLetters
 from workers.ending import Finisher
+from workers.enrolling import Enroller
 from workers.face import FaceStage
 from workers.face_worker import FaceWorker
 from workers.gallery import Gallery
@@ -31,6 +32,7 @@ from workers.relay import Relay
 from workers.removal import Remover
 from workers.searching import Searcher
 from workers.sweeping import GROUP, Sweeper
+from workers.verifying import Verifier
 
 _SELF_TEST_TIMEOUT_S: Final = 60.0
 _CHECK_TIMEOUT_S: Final = 10.0
@@ -63,7 +65,8 @@ class WorkerHost:
         self._indexer = Indexer(services, vectors, collection)
         gallery = Gallery(services, vectors, timeout_s=services.settings.index_timeout_s)
         searcher = Searcher(services, gallery, calibration)
-        self._stage = FaceStage(services, compute, searcher, self._finisher)
+        verifier, enroller = Verifier(services, calibration), Enroller(services, calibration)
+        self._stage = FaceStage(services, compute, self._finisher, searcher, verifier, enroller)
         remover = Remover(services, self._indexer, self._finisher)
         self._registrar = Registrar(services, self._indexer, gallery, self._finisher, remover, calibration)
         self._sweeper = Sweeper(services, self._finisher)

@@ -32,7 +32,7 @@ from workers.ending import Finisher, superseded
 from workers.enrolment import enrolled, not_enrolled
 from workers.gallery import Gallery, NearestUser
 from workers.indexing import Indexer, open_template
-from workers.removal import Remover
+from workers.removal import Remover, photo_key_of, reference_key_of
 
 _log = structlog.get_logger(__name__)
 
@@ -128,6 +128,7 @@ class Registrar:
         if job is not None and job.kind is JobKind.ENROLL and job.state is not JobState.SUCCEEDED:
             # It was closed while its face was being written: what was promised to nobody is taken back.
             await self._take_back(company_id, face_id_of(job))
+            await self._drop_photos(company_id, face_id_of(job))
 
     async def _enrol(
         self, company_id: UUID, key: CompanyKey, company: Company, enrolments: Sequence[_Enrolment]
@@ -197,6 +198,7 @@ class Registrar:
             template_sealed=run.key.seal_template(enrolment.face_id, body.template),
             photo_hash=body.photo_hash,
             photo_key=body.photo_key,
+            reference_photo_key=body.reference_photo_key,
             box=body.face.box,
             landmarks=body.face.landmarks,
             quality=body.face.quality,
@@ -244,20 +246,20 @@ class Registrar:
         ended, _ = await self._finisher.finish(company_id, enrolment.job, enrolment.ending)
         if ended.state is not JobState.SUCCEEDED:
             await self._take_back(company_id, enrolment.face_id)
-        if ended.state is not JobState.SUCCEEDED or enrolment.kept_as != str(enrolment.face_id):
-            await self._drop_photo(company_id, enrolment.body.photo_key)
+        kept = ended.state is JobState.SUCCEEDED and enrolment.kept_as == str(enrolment.face_id)
+        if not kept and enrolment.body.photo_key is not None:
+            await self._drop_photos(company_id, enrolment.face_id)
 
     async def _take_back(self, company_id: UUID, face_id: UUID) -> None:
         if await self._services.faces.delete(company_id, face_id) is not None:
             await self._indexer.catch_up(company_id)
 
-    async def _drop_photo(self, company_id: UUID, photo_key: str | None) -> None:
-        if photo_key is None:
-            return
-        try:
-            await self._services.objects.delete(company_id, photo_key)
-        except ObjectsError:
-            _log.warning("photo_left_behind")  # The sweep takes away photos without a face.
+    async def _drop_photos(self, company_id: UUID, face_id: UUID) -> None:
+        for object_key in (photo_key_of(face_id), reference_key_of(face_id)):
+            try:
+                await self._services.objects.delete(company_id, object_key)
+            except ObjectsError:
+                _log.warning("photo_left_behind")  # The sweep takes away photos without a face.
 
 
 def _others(run: _Run, enrolment: _Enrolment, near: Sequence[NearestUser]) -> list[OtherUser]:

@@ -22,6 +22,11 @@ def photo_key_of(face_id: str | UUID) -> str:
     return f"photos/{face_id}"
 
 
+def reference_key_of(face_id: str | UUID) -> str:
+    """Where the reference photo that a face was enrolled with is kept, likewise."""
+    return f"photos/{face_id}.reference"
+
+
 @dataclass(frozen=True)
 class Remover:
     """Does what a deletion has promised: index entry and photo gone, and for a person all faces and
@@ -76,6 +81,7 @@ class Remover:
         await self.indexer.catch_up(company_id)
         for face_id in face_ids:
             await self.services.objects.delete(company_id, photo_key_of(face_id))
+            await self.services.objects.delete(company_id, reference_key_of(face_id))
 
     async def _end(self, company_id: UUID, job: JobRecord, event_type: str, count: int, **data: str) -> None:
         ending = Ending(

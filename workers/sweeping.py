@@ -22,6 +22,8 @@ _PAGE: Final = 200
 # The topics that a job passes through, and who reads them there.
 ROUTES: Final[Mapping[JobKind, tuple[Topic, ...]]] = {
     JobKind.SEARCH: (SEARCH,),
+    JobKind.VERIFY: (SEARCH,),
+    JobKind.DETECT: (SEARCH,),
     JobKind.ENROLL: (ENROLL, TEMPLATES),
     JobKind.DELETE_FACE: (TEMPLATES,),
     JobKind.ERASE_USER: (TEMPLATES,),

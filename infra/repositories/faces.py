@@ -95,6 +95,7 @@ class Faces:
                     "template_sealed": None,
                     "photo_hash": None,
                     "photo_key": None,
+                    "reference_photo_key": None,
                     "box": None,
                     "landmarks": None,
                     "quality": None,

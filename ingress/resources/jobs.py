@@ -5,6 +5,7 @@ from aiohttp import web
 from infra.documents.port import Page
 from ingress.answers import job_answer, json_response
 from ingress.calls import Call
+from ingress.disclosure import answer_text
 from ingress.listing import next_page, position_of
 from schemas.api.jobs import JobAnswer, JobPage, JobQuery, JobsQuery
 from schemas.jobs import JobRecord, JobState
@@ -46,4 +47,4 @@ def _bounded(call: Call, wait_s: float) -> float:
 
 
 async def _answer(call: Call, job: JobRecord) -> JobAnswer:
-    return job_answer(job, await call.services.jobs.result_text(call.company_id, job))
+    return job_answer(job, await answer_text(call, job))

@@ -6,7 +6,8 @@ from pydantic import BeforeValidator, Field
 
 from schemas.api.base import Request
 from schemas.fields import MAX_LABELS, Label, Labels, Metadata, Name, ReferenceId, UserId
-from schemas.messages import EnrolmentFields, SearchFields
+from schemas.messages import EnrolmentFields, SearchFields, VerifyFields
+from schemas.recognition import FaceChoice
 from schemas.results import Location
 from schemas.scoring import parse_threshold
 
@@ -20,13 +21,17 @@ class PhotoRequest(Request):
 
     form_lists: ClassVar[frozenset[str]] = frozenset()
     form_objects: ClassVar[frozenset[str]] = frozenset()
+    second_photo: ClassVar[str | None] = None
+    """The name of a second photo, if there may be one."""
 
 
 class EnrolRequest(PhotoRequest):
-    """Whose face it is. What is left out stays as the user's record has it."""
+    """Whose face it is. What is left out stays as the user's record has it. `reference_image`, where it is
+    sent, is the photo of a document: the two must be of one person."""
 
     form_lists: ClassVar[frozenset[str]] = frozenset({"tags", "groups"})
     form_objects: ClassVar[frozenset[str]] = frozenset({"metadata"})
+    second_photo: ClassVar[str | None] = "reference_image"
 
     user_id: UserId
     full_name: Name | None = None
@@ -43,21 +48,58 @@ def _threshold(value: object) -> float | None:
     return None if value is None else parse_threshold(value)
 
 
+Threshold = Annotated[float | None, BeforeValidator(_threshold)]
+
+
 class SearchRequest(PhotoRequest):
     """Where to look, how sure to be, and where the photo was taken."""
 
     form_lists: ClassVar[frozenset[str]] = frozenset({"groups"})
     form_objects: ClassVar[frozenset[str]] = frozenset({"location"})
 
-    threshold: Annotated[float | None, BeforeValidator(_threshold)] = None
+    threshold: Threshold = None
     """Percent of confidence that a candidate must reach; stricter than the company's policy, or equal to
-    it."""
+    it, unless the credential may investigate."""
     groups: Annotated[tuple[Label, ...], Field(min_length=1, max_length=MAX_LABELS)] | None = None
     """Only users of one of these groups are searched."""
     limit: int = Field(default=1, ge=1, le=50)
+    """How many candidates are shown at most, one a user."""
+    location: Location | None = None
+    face: FaceChoice = "largest"
+    """Which faces are searched for: the most prominent one, or `all` of them."""
+    investigate: bool = False
+    """Show candidates below the threshold, too. Takes the scope `search:investigate`."""
+
+    def fields(self, *, groups: tuple[str, ...] | None, may_loosen: bool) -> SearchFields:
+        """As a job carries them: `groups` and `may_loosen` are what the credential makes of the request."""
+        return SearchFields(
+            threshold_percent=self.threshold,
+            groups=groups,
+            limit=self.limit,
+            location=self.location,
+            face=self.face,
+            may_loosen=may_loosen,
+            investigate=self.investigate,
+        )
+
+
+class VerifyRequest(PhotoRequest):
+    """Whom the photo is said to be of: a user, or whoever is on the second photo, `other_image`."""
+
+    form_objects: ClassVar[frozenset[str]] = frozenset({"location"})
+    second_photo: ClassVar[str | None] = "other_image"
+
+    user_id: UserId | None = None
+    threshold: Threshold = None
+    """As in a search."""
     location: Location | None = None
 
-    def fields(self) -> SearchFields:
-        return SearchFields(
-            threshold_percent=self.threshold, groups=self.groups, limit=self.limit, location=self.location
+    def fields(self, *, groups: tuple[str, ...] | None, may_loosen: bool) -> VerifyFields:
+        """As a job carries them."""
+        return VerifyFields(
+            threshold_percent=self.threshold, groups=groups, location=self.location, may_loosen=may_loosen
         )
+
+
+class DetectRequest(PhotoRequest):
+    """Nothing but the photo."""

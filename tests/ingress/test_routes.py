@@ -54,6 +54,8 @@ def test_who_may_do_what() -> None:
         ("POST", "/logout"): Scope.MEMBER,
         ("POST", "/face/enroll"): Scope.FACES_WRITE,
         ("POST", "/face/search"): Scope.SEARCH,
+        ("POST", "/face/verify"): Scope.SEARCH,
+        ("POST", "/face/detect"): Scope.SEARCH,
         ("GET", "/faces/{face_id}"): Scope.FACES_READ,
         ("DELETE", "/faces/{face_id}"): Scope.FACES_WRITE,
         ("DELETE", "/users/{user_id}"): Scope.FACES_WRITE,

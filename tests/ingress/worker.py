@@ -19,7 +19,24 @@ from schemas.policies import RetentionPolicy
 from schemas.problems import ProblemError
 from schemas.recognition import Box, Face, Landmarks, Point, Quality
 from schemas.records import FaceRecord, FaceState
-from schemas.results import Candidate, DeletionResult, EnrolResult, SearchResult
+from schemas.results import (
+    Candidate,
+    DeletionResult,
+    DetectResult,
+    EnrolResult,
+    SearchResult,
+    VerifyResult,
+)
+
+ROUTES = {
+    JobKind.SEARCH: SEARCH,
+    JobKind.VERIFY: SEARCH,
+    JobKind.DETECT: SEARCH,
+    JobKind.ENROLL: ENROLL,
+    JobKind.DELETE_FACE: TEMPLATES,
+    JobKind.ERASE_USER: TEMPLATES,
+}
+"""Where a job of each kind begins."""
 
 _POINT = Point(x=1, y=2)
 FACE = Face(
@@ -49,6 +66,7 @@ class Worker:
     refuse_with: str | None = None
     recognise: str | None = None
     photos: list[bytes] = field(default_factory=list[bytes])
+    """The photos that came, each job's second after its first."""
     jobs: list[JobRecord] = field(default_factory=list[JobRecord])
     bodies: list[Body] = field(default_factory=list[Body])
     _came: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -109,10 +127,12 @@ class Worker:
         if self.refuse_with is not None:
             return refused(job, self.refuse_with)
         assert isinstance(body, PhotoBody)
-        self.photos.append(body.photo or b"")
+        self.photos += [photo for photo in (body.photo or b"", body.second) if photo is not None]
         if body.enrolment is not None:
             return await self._enrolled(company_id, job, body.enrolment)
-        return searched(self.services, job, self.recognise)
+        if body.search is not None:
+            return searched(self.services, job, self.recognise)
+        return verified(self.services, job) if body.verify is not None else detected(job)
 
     async def _enrolled(self, company_id: UUID, job: JobRecord, fields: EnrolmentFields) -> Ending:
         services = self.services
@@ -169,7 +189,7 @@ class Worker:
 
 def topic_of(kind: JobKind) -> Topic:
     """Where a job of this kind begins."""
-    return {JobKind.SEARCH: SEARCH, JobKind.ENROLL: ENROLL}.get(kind, TEMPLATES)
+    return ROUTES[kind]
 
 
 def searched(services: Services, job: JobRecord, user_id: str | None) -> Ending:
@@ -188,6 +208,7 @@ def searched(services: Services, job: JobRecord, user_id: str | None) -> Ending:
         fmr=1e-6,
         fpir=1e-5,
         extrapolated=True,
+        accepted=True,
     )
     answer = SearchResult(
         job_id=UUID(job.id),
@@ -208,6 +229,46 @@ def searched(services: Services, job: JobRecord, user_id: str | None) -> Ending:
         answer=answer,
         event_type="search.matched",
         log=LogEntry(outcome=Outcome.MATCHED if best else Outcome.NOT_MATCHED, details=details, score=0.9),
+    )
+
+
+def verified(services: Services, job: JobRecord) -> Ending:
+    """A verification that found the same person."""
+    answer = VerifyResult(
+        job_id=UUID(job.id),
+        matched=True,
+        user_id=None,
+        face_id=None,
+        similarity=0.9,
+        score=0.9,
+        confidence=99.5,
+        fmr=1e-6,
+        fpir=1e-6,
+        extrapolated=True,
+        threshold=85,
+        threshold_source="company",
+        comparisons=1,
+        face=FACE,
+        other_face=FACE,
+        model=services.model,
+        timings_ms={},
+    )
+    return Ending(
+        state=JobState.SUCCEEDED,
+        http_status=200,
+        answer=answer,
+        event_type="verify.matched",
+        log=LogEntry(outcome=Outcome.MATCHED, details=LogDetails(id=job.id), score=0.9),
+    )
+
+
+def detected(job: JobRecord) -> Ending:
+    """A detection that found nothing, which is an answer."""
+    return Ending(
+        state=JobState.SUCCEEDED,
+        http_status=200,
+        answer=DetectResult(job_id=UUID(job.id), width_px=64, height_px=48, faces=[], timings_ms={}),
+        event_type="faces.detected",
     )
 
 

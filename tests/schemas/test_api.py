@@ -7,9 +7,9 @@ from pydantic import BaseModel, ValidationError
 from schemas.api.accounts import RegisterRequest
 from schemas.api.jobs import JobsQuery
 from schemas.api.logs import LogQuery
-from schemas.api.photos import EnrolRequest, SearchRequest
+from schemas.api.photos import EnrolRequest, SearchRequest, VerifyRequest
 from schemas.fields import instant_text
-from schemas.messages import EnrolmentFields
+from schemas.messages import EnrolmentFields, SearchFields, VerifyFields
 from schemas.problems import ProblemError
 
 REGISTRATION = {"company_name": "Acme", "email": "ada@example.org", "password": "correct horse battery"}
@@ -127,7 +127,7 @@ def test_an_enrolment_is_refused_for(given: dict[str, Any], wrong: str) -> None:
 
 @pytest.mark.parametrize("threshold", [90, "90", "90%", 0.9, "0.9"])
 def test_a_threshold_is_a_percentage_however_written(threshold: object) -> None:
-    assert SearchRequest.model_validate({"threshold": threshold}).fields().threshold_percent == 90
+    assert SearchRequest.model_validate({"threshold": threshold}).threshold == 90
 
 
 @pytest.mark.parametrize("threshold", [1, "1", -3, "high", "", 101, True])
@@ -142,6 +142,8 @@ def test_a_doubtful_threshold_is_refused_with_its_own_code(threshold: object) ->
     [
         ({"limit": 0}, "limit"),
         ({"limit": 51}, "limit"),
+        ({"face": "smallest"}, "face"),
+        ({"investigate": "perhaps"}, "investigate"),
         ({"groups": []}, "groups"),
         ({"treshold": 90}, "treshold"),
         ({"location": {"latitude": 91}}, "location.latitude"),
@@ -155,5 +157,5 @@ def test_a_search_is_refused_for(given: dict[str, Any], wrong: str) -> None:
 
 
 def test_a_search_needs_nothing_but_its_photo() -> None:
-    fields = SearchRequest().fields()
-    assert (fields.threshold_percent, fields.groups, fields.limit, fields.location) == (None, None, 1, None)
+    assert SearchRequest().fields(groups=None, may_loosen=False) == SearchFields()
+    assert VerifyRequest().fields(groups=None, may_loosen=False) == VerifyFields()

@@ -12,7 +12,7 @@ from schemas.recognition import Face, Purpose, QualityPolicy
 
 @dataclass(frozen=True)
 class PhotoRequest:
-    """A photo to be looked at. Without `all_faces`, only the most prominent face is wanted."""
+    """A photo to be looked at. Without `all_faces`, only the most prominent face of a probe is wanted."""
 
     photo: bytes
     purpose: Purpose
@@ -29,6 +29,25 @@ class AnalysedFace:
 
 
 @dataclass(frozen=True)
+class UnusableFace:
+    """A face that is not searched for: a code of `schemas.problems`, and a detail fit for the client."""
+
+    face: Face
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class JudgedFace:
+    """A face that was found, and why it cannot be used (code and detail): to enrol it from its photo, and as
+    a probe for itself."""
+
+    face: Face
+    enrolment: tuple[str, str] | None
+    probe: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
 class Analysis:
     """A usable photo: its upright size and its faces, at least one, the most prominent first.
 
@@ -38,6 +57,18 @@ class Analysis:
     width_px: int
     height_px: int
     faces: tuple[AnalysedFace, ...]
+    timings_ms: dict[str, float]
+    unusable: tuple[UnusableFace, ...] = ()
+    """With `all_faces`, the faces that have no template, and why."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What is in a photo that is only looked at: all faces, the most prominent first, without templates."""
+
+    width_px: int
+    height_px: int
+    faces: tuple[JudgedFace, ...]
     timings_ms: dict[str, float]
 
 
@@ -49,6 +80,9 @@ class Refusal:
     code: str
     detail: str
     faces: tuple[Face, ...] = ()
+
+
+Answer = Analysis | Detection | Refusal
 
 
 def request_to_frame(request: PhotoRequest) -> dict[str, Any]:
@@ -68,34 +102,50 @@ def request_from_frame(frame: Mapping[str, Any]) -> PhotoRequest:
     )
 
 
-def answer_to_frame(answer: Analysis | Refusal) -> dict[str, Any]:
+def answer_to_frame(answer: Answer) -> dict[str, Any]:
     """An answer as msgpack can carry it; templates are little-endian float32."""
     if isinstance(answer, Refusal):
         faces: Sequence[Any] = [face.model_dump() for face in answer.faces]
-        return {"ok": False, "code": answer.code, "detail": answer.detail, "faces": faces}
+        return {"kind": "refusal", "code": answer.code, "detail": answer.detail, "faces": faces}
+    frame: dict[str, Any] = {
+        "width_px": answer.width_px,
+        "height_px": answer.height_px,
+        "timings_ms": answer.timings_ms,
+    }
+    if isinstance(answer, Detection):
+        judged = [(found.face.model_dump(), found.enrolment, found.probe) for found in answer.faces]
+        return {**frame, "kind": "detection", "faces": judged}
     faces = [
         {"face": found.face.model_dump(), "template": found.template.astype("<f4").tobytes()}
         for found in answer.faces
     ]
-    return {
-        "ok": True,
-        "width_px": answer.width_px,
-        "height_px": answer.height_px,
-        "faces": faces,
-        "timings_ms": answer.timings_ms,
-    }
+    unusable = [(found.face.model_dump(), found.code, found.detail) for found in answer.unusable]
+    return {**frame, "kind": "analysis", "faces": faces, "unusable": unusable}
 
 
-def answer_from_frame(frame: Mapping[str, Any]) -> Analysis | Refusal:
+def answer_from_frame(frame: Mapping[str, Any]) -> Answer:
     """The inverse of `answer_to_frame`."""
-    if not frame["ok"]:
+    if frame["kind"] == "refusal":
         return Refusal(
             frame["code"], frame["detail"], tuple(Face.model_validate(face) for face in frame["faces"])
         )
+    if frame["kind"] == "detection":
+        judged = tuple(
+            JudgedFace(Face.model_validate(face), _reason(enrolment), _reason(probe))
+            for face, enrolment, probe in frame["faces"]
+        )
+        return Detection(frame["width_px"], frame["height_px"], judged, frame["timings_ms"])
     faces = tuple(
         AnalysedFace(
             Face.model_validate(found["face"]), np.frombuffer(found["template"], "<f4").astype(np.float32)
         )
         for found in frame["faces"]
     )
-    return Analysis(frame["width_px"], frame["height_px"], faces, frame["timings_ms"])
+    unusable = tuple(
+        UnusableFace(Face.model_validate(face), code, detail) for face, code, detail in frame["unusable"]
+    )
+    return Analysis(frame["width_px"], frame["height_px"], faces, frame["timings_ms"], unusable)
+
+
+def _reason(pair: Sequence[str] | None) -> tuple[str, str] | None:
+    return None if pair is None else (pair[0], pair[1])

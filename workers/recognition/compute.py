@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from infra.child import ChildFailed, ChildProcess
 from schemas.recognition import ModelStamp, PhotoLimits
-from workers.recognition.analysis import Analysis, PhotoRequest, Refusal, answer_from_frame, request_to_frame
+from workers.recognition.analysis import Answer, PhotoRequest, answer_from_frame, request_to_frame
 from workers.recognition.weights import ModelFiles
 
 _MODULE: Final = "workers.recognition.compute_child"
@@ -43,14 +43,12 @@ class Compute:
     def __init__(self, child: ChildProcess) -> None:
         self._child = child
 
-    async def analyse(
-        self, requests: Sequence[PhotoRequest], *, timeout_s: float
-    ) -> list[Analysis | Refusal]:
+    async def analyse(self, requests: Sequence[PhotoRequest], *, timeout_s: float) -> list[Answer]:
         """An answer for each photo, in order. The time is that of one call; photos beyond 32 MiB make
         several.
 
         Raises `ChildFailed` for the batch as a whole; the caller tries its photos again one by one."""
-        answers: list[Analysis | Refusal] = []
+        answers: list[Answer] = []
         for photos in _calls(requests):
             payload = {"photos": [request_to_frame(request) for request in photos]}
             # The child's own start is not counted against a photo: else one that hangs could not be told from
@@ -79,7 +77,7 @@ def _calls(requests: Sequence[PhotoRequest]) -> Iterator[list[PhotoRequest]]:
         yield call
 
 
-def _answers(frames: Sequence[dict[str, Any]], expected: int) -> list[Analysis | Refusal]:
+def _answers(frames: Sequence[dict[str, Any]], expected: int) -> list[Answer]:
     if len(frames) != expected:
         raise ChildFailed(f"the compute child answered {len(frames)} of {expected} photos")
     return [answer_from_frame(frame) for frame in frames]

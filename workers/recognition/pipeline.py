@@ -9,10 +9,19 @@ from numpy.typing import NDArray
 
 from infra.clock import Clock, SystemClock
 from schemas.recognition import Face, PhotoLimits
-from workers.recognition.analysis import AnalysedFace, Analysis, PhotoRequest, Refusal
+from workers.recognition.analysis import (
+    AnalysedFace,
+    Analysis,
+    Answer,
+    Detection,
+    PhotoRequest,
+    Refusal,
+    UnusableFace,
+)
 from workers.recognition.crop import crop_face, standardised
 from workers.recognition.detector import DetectedFace, Detector
 from workers.recognition.encoder import Encoder, TorchEncoder
+from workers.recognition.judging import judged_each, searchable
 from workers.recognition.opener import PhotoRefused, open_photo
 from workers.recognition.parameters import CROP_SIDE_PX
 from workers.recognition.projection import TEMPLATE_DIMENSIONS
@@ -48,6 +57,7 @@ class _Prepared:
     faces: tuple[Face, ...]
     crops: tuple[NDArray[np.uint8], ...]
     timings_ms: dict[str, float]
+    unusable: tuple[UnusableFace, ...] = ()
 
 
 class FacePipeline:
@@ -75,7 +85,7 @@ class FacePipeline:
         torch.set_num_threads(threads)
         return cls(Detector(where), TorchEncoder(files, where), limits)
 
-    def analyse(self, requests: Sequence[PhotoRequest]) -> list[Analysis | Refusal]:
+    def analyse(self, requests: Sequence[PhotoRequest]) -> list[Answer]:
         """An answer for each photo, in order. A photo that cannot be used is refused and touches no other.
 
         Photos are opened one after another, so that only crops of a batch are held at once."""
@@ -99,7 +109,7 @@ class FacePipeline:
         if np.abs(first - second).max() > 1e-4 or np.abs(first[0] - first[1]).max() < 1e-4:
             raise SelfTestFailed("the model does not tell pictures apart, or not twice the same way")
 
-    def _prepare(self, request: PhotoRequest) -> _Prepared | Refusal:
+    def _prepare(self, request: PhotoRequest) -> _Prepared | Detection | Refusal:
         started_s = self._clock.monotonic_s()
         try:
             pixels = open_photo(request.photo, self._limits)
@@ -111,33 +121,36 @@ class FacePipeline:
         detected = self._detector.detect(pixels)
         crops = [crop_face(pixels, face.box) for face in detected]
         faces = [_face(face, crop) for face, crop in zip(detected, crops, strict=True)]
+        if request.purpose == "detection":
+            judged = judged_each(faces, request.quality, width, height)
+            return Detection(width, height, judged, {"open": opened_ms, "detect": self._since_ms(started_s)})
         refused = refusal(faces, request.purpose, request.quality, width, height)
         wanted = [0] if refused is None else []
+        unusable: tuple[UnusableFace, ...] = ()
         if request.all_faces and request.purpose == "probe":
             # Each face for itself: one of them being bad is no reason to leave out the others.
-            wanted = [
-                i
-                for i, face in enumerate(faces)
-                if refusal([face], request.purpose, request.quality, width, height) is None
-            ]
+            wanted, unusable = searchable(faces, request.quality, width, height)
         if refused is not None and not wanted:
             return Refusal(*refused, tuple(faces))
         timings_ms = {"open": opened_ms, "detect": self._since_ms(started_s)}
-        return _Prepared(
-            width, height, tuple(faces[i] for i in wanted), tuple(crops[i] for i in wanted), timings_ms
-        )
+        chosen = tuple(faces[i] for i in wanted)
+        return _Prepared(width, height, chosen, tuple(crops[i] for i in wanted), timings_ms, unusable)
 
     def _embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         shape = (len(crops), CROP_SIDE_PX, CROP_SIDE_PX, 3)
         return self._encoder.embed(standardised(np.array(crops, np.uint8).reshape(shape)))
 
     def _finished(
-        self, photo: _Prepared | Refusal, templates: Iterator[NDArray[np.float32]], embed_ms: float
-    ) -> Analysis | Refusal:
-        if isinstance(photo, Refusal):
+        self,
+        photo: _Prepared | Detection | Refusal,
+        templates: Iterator[NDArray[np.float32]],
+        embed_ms: float,
+    ) -> Answer:
+        if not isinstance(photo, _Prepared):
             return photo
         faces = tuple(AnalysedFace(face, next(templates)) for face in photo.faces)
-        return Analysis(photo.width_px, photo.height_px, faces, {**photo.timings_ms, "embed": embed_ms})
+        timings_ms = {**photo.timings_ms, "embed": embed_ms}
+        return Analysis(photo.width_px, photo.height_px, faces, timings_ms, photo.unusable)
 
     def _since_ms(self, started_s: float) -> float:
         return round((self._clock.monotonic_s() - started_s) * 1000, 2)
