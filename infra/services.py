@@ -10,6 +10,7 @@ from infra.keys.master import MasterKey
 from infra.keys.platform import PlatformKey
 from infra.objects.port import Objects
 from infra.repositories.accounts import Accounts
+from infra.repositories.claims import Claims
 from infra.repositories.faces import Faces
 from infra.repositories.jobs import Jobs
 from infra.repositories.users import Users
@@ -37,6 +38,7 @@ class Services:
     users: Users
     faces: Faces
     jobs: Jobs
+    claims: Claims
     submission: Submission
 
     @classmethod
@@ -55,6 +57,7 @@ class Services:
     ) -> "Services":
         """Build the repositories above opened stores."""
         jobs = Jobs(documents, keys, clock)
+        platform = PlatformKey(master, entropy)
         return cls(
             settings=settings,
             clock=clock,
@@ -65,9 +68,10 @@ class Services:
             documents=documents,
             broker=broker,
             objects=objects,
-            accounts=Accounts(documents, keys, PlatformKey(master, entropy), clock, entropy),
+            accounts=Accounts(documents, keys, platform, clock, entropy),
             users=Users(documents, keys, clock),
             faces=Faces(documents, clock),
             jobs=jobs,
+            claims=Claims(documents, keys, platform, clock),
             submission=Submission(jobs, broker, objects, keys, clock, entropy, settings.max_inline_bytes),
         )

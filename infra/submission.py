@@ -8,6 +8,7 @@ from uuid import UUID
 from infra.broker.port import Broker, Topic
 from infra.broker.topics import ENROLL, SEARCH, TEMPLATES
 from infra.clock import Clock
+from infra.documents.port import AlreadyExists
 from infra.keys.company import CompanyKeys
 from infra.keys.job import JobCipher, new_job_key
 from infra.messaging import sealed_message
@@ -29,12 +30,16 @@ from schemas.messages import (
 
 @dataclass(frozen=True)
 class Submitter:
-    """Who asks, and under which correlation id; `reply_to` is the inbox that wants to hear of the end."""
+    """Who asks, and under which correlation id; `reply_to` is the inbox that wants to hear of the end.
+
+    `job_id` is set where the job's id was promised before: submitting again under it makes no second job.
+    """
 
     company_id: UUID
     credential: str
     correlation_id: str
     reply_to: str | None
+    job_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,10 @@ class Submission:
 
     `synced=False` is for a caller who waits for the result: the terminal write, which is synced, then makes
     the whole of it safe. Whoever answers 202 must have it synced.
+
+    A submission that broke off is made again under the same id (`Submitter.job_id`): the record that is there
+    is kept, with its key, and its message is sent once more; a job that has ended meanwhile is answered as it
+    is. Workers do what comes twice once.
     """
 
     jobs: Jobs
@@ -130,7 +139,17 @@ class Submission:
 
     async def _removal(self, by: Submitter, kind: JobKind, **subject: object) -> JobRecord:
         job, _ = await self._new_job(by, kind, None, **subject)
-        await self.jobs.accept(by.company_id, job, synced=False)
+        return await self._accept(by.company_id, job)
+
+    async def _accept(self, company_id: UUID, job: JobRecord) -> JobRecord:
+        """Write the job's record; answers the one that counts, which may have been there before."""
+        try:
+            await self.jobs.accept(company_id, job, synced=False)
+        except AlreadyExists:
+            earlier = await self.jobs.get(company_id, UUID(job.id))
+            if earlier is None:
+                raise
+            return earlier
         return job
 
     async def _photo_job(
@@ -147,12 +166,17 @@ class Submission:
         job, job_key = await self._new_job(by, kind, deadline_at, **(subject.fields() if subject else {}))
         photos = Photos(photo=body.photo or b"", second=body.second)
         if len(photos.photo) + len(photos.second or b"") > self.max_inline_bytes:
-            body = body.model_copy(update={"photo": None, "second": None})
             job = job.model_copy(update={"blob_key": f"inflight/{job.id}"})
         # The record first: a blob or a message without a record is swept away, a record without them is
         # ended.
-        await self.jobs.accept(by.company_id, job, synced=False)
+        accepted = await self._accept(by.company_id, job)
+        if accepted is not job:
+            if accepted.wrapped_key is None:
+                return accepted  # It has ended.
+            job = accepted
+            job_key = (await self.keys.get(by.company_id)).unwrap_job_key(job.id, accepted.wrapped_key)
         if job.blob_key is not None:
+            body = body.model_copy(update={"photo": None, "second": None})
             cipher = JobCipher(job_key, job.blob_key.encode())
             sealed = await asyncio.to_thread(lambda: cipher.seal(photos.pack()))  # 4 ms for 10 MiB
             await self.objects.put(by.company_id, job.blob_key, sealed)
@@ -163,7 +187,7 @@ class Submission:
         self, by: Submitter, kind: JobKind, deadline_at: datetime | None, **subject: object
     ) -> tuple[JobRecord, bytes]:
         now = self.clock.now()
-        job_id = new_id(now, self.entropy)
+        job_id = by.job_id or new_id(now, self.entropy)
         job_key = new_job_key(self.entropy)
         company_key = await self.keys.get(by.company_id)
         job = JobRecord.model_validate(

@@ -16,7 +16,9 @@ from ingress.observing import CORRELATION_ID
 from ingress.preferences import Preference
 from ingress.readiness import Readiness
 from ingress.waiting import Waiter
+from schemas.ids import new_id
 from schemas.problems import ProblemError
+from schemas.records import Claim
 from schemas.results import Location
 
 
@@ -46,6 +48,8 @@ class Call:
     caller: Identity | None = None
     location: Location | None = None
     """Where an attempt was made, once it is known: a refusal's log entry says it."""
+    claim: Claim | None = None
+    """What the request's `Idempotency-Key` stands for (`ingress.idempotency`)."""
 
     @property
     def services(self) -> Services:
@@ -72,6 +76,15 @@ class Call:
         settings = self.services.settings
         return Preference.of(self.request, default_s=settings.wait_s, max_s=settings.max_wait_s)
 
+    def new_id(self) -> UUID:
+        """The id of what the request makes: the one that its `Idempotency-Key` promises, else a new one.
+
+        A request that is taken up again gets the same id, so it finds what it made before.
+        """
+        if self.claim is not None:
+            return self.claim.made_id
+        return new_id(self.services.clock.now(), self.services.entropy)
+
     def submitter(self) -> Submitter:
         """Whoever is asking, as a job's record names them."""
         return Submitter(
@@ -79,6 +92,7 @@ class Call:
             credential=self.identity.credential,
             correlation_id=self.correlation_id,
             reply_to=self.parts.waiter.address,
+            job_id=self.claim.made_id if self.claim is not None else None,
         )
 
     def path_id(self, name: str) -> UUID:

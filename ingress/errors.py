@@ -18,6 +18,8 @@ _log = get_logger(__name__)
 RETRY_AFTER_S: Final = 2
 """When to come back to a service that could not answer."""
 
+_RUNNING_RETRY_AFTER_S: Final = 1
+
 _NOT_NOW: Final = (DocumentsUnavailable, BrokerUnavailable, ObjectsUnavailable, PasswordsBusy)
 
 _CODES_BY_STATUS: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
@@ -36,6 +38,8 @@ def problem_response(problem: ProblemError, correlation_id: str) -> web.Response
         response.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer error="invalid_token"' if refused else "Bearer"
     if problem.type.status == 503:
         response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
+    if problem.code == "idempotency_in_progress":
+        response.headers[hdrs.RETRY_AFTER] = str(_RUNNING_RETRY_AFTER_S)
     return response
 
 

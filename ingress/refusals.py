@@ -4,7 +4,6 @@ from typing import Final
 
 from infra.repositories.jobs import Ending, LogEntry
 from ingress.calls import Call
-from schemas.ids import new_id
 from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
 from schemas.policies import RetentionPolicy
 from schemas.problems import ProblemError
@@ -17,11 +16,14 @@ _EVENTS: Final = {
 
 
 async def recorded(call: Call, kind: JobKind, problem: ProblemError) -> ProblemError:
-    """Record the refusal as a job that is born ended, on disk; answers the problem, which names that job."""
+    """Record the refusal as a job that is born ended, on disk; answers the problem, which names that job.
+
+    Under an `Idempotency-Key` the job has the id that the key stands for: asked again, the refusal is found.
+    """
     services = call.services
     now = services.clock.now()
     job = JobRecord(
-        id=str(new_id(now, services.entropy)),
+        id=str(call.new_id()),
         kind=kind,
         state=JobState.FAILED,
         created_at=now,
@@ -43,5 +45,6 @@ async def recorded(call: Call, kind: JobKind, problem: ProblemError) -> ProblemE
     )
     company = await services.accounts.company(call.company_id)
     retention = company.policies.retention if company else RetentionPolicy()
-    await services.jobs.record_refusal(call.company_id, job, ending, retention)
+    if not await services.jobs.record_refusal(call.company_id, job, ending, retention):
+        return ProblemError("idempotency_in_progress", job_id=job.id)
     return named

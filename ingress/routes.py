@@ -19,7 +19,13 @@ from schemas.results import DetectResult, EnrolResult, SearchResult, VerifyResul
 ROUTES: Final[tuple[Route[Any], ...]] = (
     # Accounts.
     Route(
-        "POST", "/register", accounts.register, JsonBody(RegisterRequest), {201: RegisterAnswer}, public=True
+        "POST",
+        "/register",
+        accounts.register,
+        JsonBody(RegisterRequest),
+        {201: RegisterAnswer},
+        public=True,
+        idempotent=True,
     ),
     Route("POST", "/login", accounts.login, JsonBody(LoginRequest), {200: TokenAnswer}, public=True),
     Route(
@@ -35,6 +41,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         {201: EnrolResult, 200: EnrolResult, 202: JobAnswer},
         scope=Scope.FACES_WRITE,
         attempt=JobKind.ENROLL,
+        idempotent=True,
     ),
     Route(
         "POST",
@@ -44,6 +51,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         {200: SearchResult, 202: JobAnswer},
         scope=Scope.SEARCH,
         attempt=JobKind.SEARCH,
+        idempotent=True,
     ),
     Route(
         "POST",

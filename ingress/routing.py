@@ -1,6 +1,7 @@
 """What a route is, and the one place that keeps its rules: who may call it, what it takes, what is logged."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 
 from ingress.bodies import Input
 from ingress.calls import PARTS, Call
+from ingress.idempotency import KEY_HEADER, Asked, once
 from ingress.observing import COMPANY_ID
 from ingress.refusals import recorded
 from schemas.access import Scope
@@ -32,6 +34,10 @@ class Route(Generic[T]):
     public: bool = False
     attempt: JobKind | None = None
     """Set where a call is an attempt at recognition: then a refusal is an entry of the access log."""
+    idempotent: bool = False
+    """Whether `Idempotency-Key` is honoured: on every POST that makes something."""
+    answers_secret: bool = False
+    """The answer holds a secret, which is shown once: under an `Idempotency-Key`, too."""
 
 
 def add_routes(app: web.Application, routes: Sequence[Route[Any]]) -> None:
@@ -46,20 +52,41 @@ def add_routes(app: web.Application, routes: Sequence[Route[Any]]) -> None:
 def _endpoint(route: Route[T]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def endpoint(request: web.Request) -> web.StreamResponse:
         call = Call(request, request.app[PARTS])
-        if route.public:
-            return await route.handler(call, await route.takes.read(call))
-        call.caller = await call.parts.authenticator.identify(request)
-        request[COMPANY_ID] = call.company_id
-        try:
+        if not route.public:
+            call.caller = await call.parts.authenticator.identify(request)
+            request[COMPANY_ID] = call.company_id
+        async with _attempt(route, call):
             if route.scope is not None:
                 call.identity.require(route.scope)
+            if route.idempotent and KEY_HEADER in request.headers:
+                return await _handled_once(route, call)
             return await route.handler(call, await route.takes.read(call))
-        except ProblemError as problem:
-            if route.attempt is None or problem.type.status >= 500:
-                raise
-            raise await recorded(call, route.attempt, problem) from None
 
     return endpoint
+
+
+async def _handled_once(route: Route[T], call: Call) -> web.StreamResponse:
+    # Popped when it is handed on: nothing here may hold a photo for as long as the handler waits.
+    bodies = [await route.takes.read(call)]
+    asked = await Asked.of(call, bodies[0])
+
+    async def handle() -> web.StreamResponse:
+        async with _attempt(route, call):
+            return await route.handler(call, bodies.pop())
+
+    return await once(call, asked, handle, answers_secret=route.answers_secret)
+
+
+@asynccontextmanager
+async def _attempt(route: Route[Any], call: Call) -> AsyncGenerator[None]:
+    """Record a refusal where the route is an attempt at recognition. One that names a job has its record."""
+    try:
+        yield
+    except ProblemError as problem:
+        recordable = problem.type.status < 500 and "job_id" not in problem.extra
+        if route.attempt is None or not recordable:
+            raise
+        raise await recorded(call, route.attempt, problem) from None
 
 
 async def _expect_later(_request: web.Request) -> None:

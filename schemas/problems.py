@@ -65,6 +65,30 @@ _TYPES: Final = (
         "Send 1 to 128 visible ASCII characters, or leave it out.",
     ),
     ProblemType(
+        "invalid_idempotency_key",
+        400,
+        "The idempotency key is not acceptable",
+        "Send one of 1 to 255 visible ASCII characters, a random UUID for instance, or leave it out.",
+    ),
+    ProblemType(
+        "idempotency_key_reused",
+        422,
+        "This idempotency key came with another request",
+        "Take a new key for every new request; repeat a key only with the same fields.",
+    ),
+    ProblemType(
+        "idempotency_in_progress",
+        409,
+        "The first request with this idempotency key is still running",
+        "Wait for as long as Retry-After says, then send it again; or ask after the job in `job_id`.",
+    ),
+    ProblemType(
+        "secret_already_shown",
+        409,
+        "The secret that this request made was shown before",
+        "It is shown once. If it is lost, replace it: what it belongs to has the id in `id`.",
+    ),
+    ProblemType(
         "not_found",
         404,
         "There is nothing here",
@@ -241,6 +265,8 @@ class Problem(BaseModel):
     detail: str
     code: str
     errors: list[FieldError] | None = None
+    id: str | None = None
+    """What the problem is about, where it has an id that the client may know."""
     job_id: str | None = None
     user_id: str | None = None
     """Whom the problem is about; only for those who may read users."""

@@ -148,3 +148,24 @@ class Attempts(Record):
 
     count: int
     expires_at: datetime
+
+
+class Claim(Record):
+    """What an `Idempotency-Key` stands for: the request that it came with, and what came of it. The `id` is a
+    keyed hash of the key and of whose it is."""
+
+    fingerprint: str
+    """Keyed hash of method, route and parsed fields."""
+    made_id: UUID
+    """What the request makes has this id, known before any of it is made: a job's, if it is a job."""
+    claimed_at: datetime
+    """When the request was last taken up."""
+    free: bool = False
+    """The request could not be answered (429, 5xx): the next one under the key begins at once."""
+    accepted: bool = False
+    """The request was answered with 202: its job is known to run."""
+    secret_shown: bool = False
+    """The answer held a secret, and is not kept."""
+    answer_sealed: bytes | None = None
+    """The answer where no job's record has it."""
+    expires_at: datetime

@@ -1,16 +1,17 @@
 """Accounts: companies, the members who log in to them, and their sessions."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from infra.clock import Clock
 from infra.documents.port import AlreadyExists, Documents
-from infra.keys.company import CompanyKeys
+from infra.keys.company import CompanyKey, CompanyKeyExists, CompanyKeys
 from infra.keys.platform import PlatformKey
 from infra.repositories.collections import COMPANIES, LOGINS, MEMBERS, SESSIONS
 from schemas.access import Role
-from schemas.ids import PLATFORM, Entropy, new_id
+from schemas.ids import PLATFORM, Entropy, derived_id, new_id
 from schemas.recognition import ModelStamp
 from schemas.records import Company, Login, Member, Session
 
@@ -30,19 +31,26 @@ class Accounts:
     entropy: Entropy
 
     async def register(
-        self, *, company_name: str, email: str, password_hash: str, model: ModelStamp
+        self,
+        *,
+        company_name: str,
+        email: str,
+        password_hash: str,
+        model: ModelStamp,
+        company_id: UUID | None = None,
     ) -> tuple[Company, Member]:
         """Make a company and its first admin. Raises EmailTaken and then leaves nothing behind.
 
         The log-in is written last: until it is there, nobody can reach what a crash may leave half made.
+        With a `company_id` that was promised before, what an earlier run made of it is found and finished.
         """
         email_hash = self.platform.email_lookup(email)
-        if await self.documents.get(LOGINS, PLATFORM, email_hash) is not None:
-            raise EmailTaken
         now = self.clock.now()
-        company_id = new_id(now, self.entropy)
-        member_id = str(new_id(now, self.entropy))
-        key = await self.keys.create(company_id)
+        company_id = company_id or new_id(now, self.entropy)
+        if await self.documents.get(LOGINS, PLATFORM, email_hash) is not None:
+            return await self._registered(email_hash, company_id)
+        member_id = str(derived_id(company_id, "first admin"))
+        key = await self._key(company_id)
         company = Company(
             id=str(company_id),
             name_sealed=key.seal_text("company.name", str(company_id), company_name),
@@ -56,17 +64,37 @@ class Accounts:
             role=Role.ADMIN,
             created_at=now,
         )
-        await self.documents.insert(COMPANIES, company_id, company, synced=False)
-        await self.documents.insert(MEMBERS, company_id, member, synced=False)
+        with suppress(AlreadyExists):  # An earlier run of the same request wrote the same.
+            await self.documents.insert(COMPANIES, company_id, company, synced=False)
+        with suppress(AlreadyExists):
+            await self.documents.insert(MEMBERS, company_id, member, synced=False)
         login = Login(id=email_hash, company_id=company_id, member_id=member_id)
         try:
             await self.documents.insert(LOGINS, PLATFORM, login)
         except AlreadyExists as collision:
+            with suppress(EmailTaken):
+                return await self._registered(email_hash, company_id)
             await self.documents.delete(MEMBERS, company_id, member.id)
             await self.documents.delete(COMPANIES, company_id, company.id)
             await self.keys.destroy(company_id)
             raise EmailTaken from collision
         return company, member
+
+    async def _registered(self, email_hash: str, company_id: UUID) -> tuple[Company, Member]:
+        """What an earlier run made. Raises EmailTaken if the log-in is another company's."""
+        login = await self.documents.get(LOGINS, PLATFORM, email_hash)
+        if login is not None and login.company_id == company_id:
+            company = await self.company(company_id)
+            member = await self.member(company_id, login.member_id)
+            if company is not None and member is not None:
+                return company, member
+        raise EmailTaken
+
+    async def _key(self, company_id: UUID) -> CompanyKey:
+        try:
+            return await self.keys.create(company_id)
+        except CompanyKeyExists:
+            return await self.keys.get(company_id)
 
     async def find_login(self, email: str) -> tuple[UUID, Member] | None:
         """The company and member of an e-mail address (letter case does not matter)."""

@@ -7,6 +7,7 @@ from schemas.events import AuditEvent
 from schemas.jobs import JobRecord
 from schemas.records import (
     Attempts,
+    Claim,
     Company,
     DeadLetter,
     FaceRecord,
@@ -59,6 +60,7 @@ DEAD_LETTERS: Final = Collection(
     "dead_letters", DeadLetter, (Index(("mentions",)),), expires_field="expires_at"
 )
 ATTEMPTS: Final = Collection("attempts", Attempts, expires_field="expires_at")
+CLAIMS: Final = Collection("claims", Claim, expires_field="expires_at")
 
 ALL: Final[tuple[Collection[Any], ...]] = (
     COMPANIES,
@@ -72,4 +74,5 @@ ALL: Final[tuple[Collection[Any], ...]] = (
     INDEX_MARKS,
     DEAD_LETTERS,
     ATTEMPTS,
+    CLAIMS,
 )

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, JsonValue
 
 from infra.clock import Clock
-from infra.documents.port import Documents, Page, Range, Scalar
+from infra.documents.port import AlreadyExists, Documents, Page, Range, Scalar
 from infra.keys.company import CompanyKey, CompanyKeys
 from infra.repositories.collections import JOBS
 from schemas.events import Event
@@ -79,13 +79,21 @@ class Jobs:
 
     async def record_refusal(
         self, company_id: UUID, job: JobRecord, ending: Ending, retention: RetentionPolicy
-    ) -> JobRecord:
+    ) -> bool:
         """Keep an attempt that was refused before it became a job: a record that is born ended, for the
-        access log."""
+        access log.
+
+        If an earlier run of the request did make the job of this id, that is ended so; False when it ended by
+        itself.
+        """
         key = await self.keys.get(company_id)
         refusal = _ended(job, ending, retention, self.clock.now(), key)
-        await self.documents.insert(JOBS, company_id, refusal)
-        return refusal
+        try:
+            await self.documents.insert(JOBS, company_id, refusal)
+        except AlreadyExists:
+            earlier = await self.get(company_id, UUID(job.id))
+            return earlier is not None and (await self.end(company_id, earlier, ending, retention))[1]
+        return True
 
     async def result_text(self, company_id: UUID, job: JobRecord) -> str | None:
         """The answer's body as JSON, None when the job has none (any more)."""

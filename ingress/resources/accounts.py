@@ -25,6 +25,7 @@ async def register(call: Call, body: RegisterRequest) -> web.Response:
             email=body.email,
             password_hash=password_hash,
             model=services.model,
+            company_id=call.new_id(),
         )
     except EmailTaken:
         raise ProblemError("email_taken") from None
