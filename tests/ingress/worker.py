@@ -110,7 +110,8 @@ class Worker:
         services, company_id = self.services, header.company_id
         job = await services.jobs.get(company_id, header.job_id)
         assert job is not None, "the record is there before the message"
-        assert job.wrapped_key is not None
+        if job.wrapped_key is None:
+            return  # It has ended: the message came again.
         job_key = (await services.keys.get(company_id)).unwrap_job_key(header.job_id, job.wrapped_key)
         model = RemovalBody if topic_of(job.kind) is TEMPLATES else PhotoBody
         body = open_body(delivery.value, job_key, model)
