@@ -12,6 +12,7 @@ from infra.objects.port import Objects
 from infra.repositories.accounts import Accounts
 from infra.repositories.claims import Claims
 from infra.repositories.faces import Faces
+from infra.repositories.job_lists import JobLists
 from infra.repositories.jobs import Jobs
 from infra.repositories.users import Users
 from infra.settings import Settings
@@ -38,6 +39,7 @@ class Services:
     users: Users
     faces: Faces
     jobs: Jobs
+    job_lists: JobLists
     claims: Claims
     submission: Submission
 
@@ -72,6 +74,7 @@ class Services:
             users=Users(documents, keys, clock),
             faces=Faces(documents, clock),
             jobs=jobs,
+            job_lists=JobLists(documents),
             claims=Claims(documents, keys, platform, clock),
             submission=Submission(jobs, broker, objects, keys, clock, entropy, settings.max_inline_bytes),
         )

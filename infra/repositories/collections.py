@@ -45,6 +45,8 @@ JOBS: Final = Collection(
         Index(("state", "created_at")),
         Index(("events_pending", "ended_at")),
         Index(("correlation_id", "created_at")),
+        Index(("kind", "state", "created_at")),
+        Index(("submitted_by", "created_at")),
         Index(("logged", "created_at")),
         Index(("logged", "log_user_hashes", "created_at")),
         Index(("logged", "outcome", "created_at")),

@@ -181,20 +181,6 @@ class Jobs:
             limit=limit,
         )
 
-    async def by_correlation(
-        self, company_id: UUID, correlation_id: str, *, after: tuple[Scalar, ...] | None = None, limit: int
-    ) -> Page[JobRecord]:
-        """Jobs submitted under a correlation id, newest first."""
-        return await self.documents.find(
-            JOBS,
-            company_id,
-            where={"correlation_id": correlation_id},
-            order_by=("created_at",),
-            descending=True,
-            after=after,
-            limit=limit,
-        )
-
     async def log(
         self,
         company_id: UUID,

@@ -5,7 +5,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, JsonValue
 
 from schemas.api.base import PageQuery, Request, Wait
-from schemas.fields import Instant
+from schemas.fields import Instant, Moment
 from schemas.jobs import JobKind, JobState
 
 
@@ -16,9 +16,14 @@ class JobQuery(Request):
 
 
 class JobsQuery(PageQuery):
-    """The jobs of one correlation id; with `wait`, when there is one and all have ended."""
+    """Which jobs: of one correlation id, of one kind or state, submitted in a period (`from` inclusive, `to`
+    exclusive). With `wait`, which needs a correlation id: when there is one and all have ended."""
 
-    correlation_id: str = Field(min_length=1, max_length=128)
+    correlation_id: str | None = Field(default=None, min_length=1, max_length=128)
+    kind: JobKind | None = None
+    state: JobState | None = None
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
     wait: Wait = 0
 
 

@@ -1,5 +1,14 @@
 import asyncio
+from collections.abc import Iterable
+from typing import Any
 
+import pytest
+from aiohttp import web
+
+from ingress.auth import Authenticator, Identity
+from ingress.resources.jobs import SEEN_WITH
+from schemas.access import KEY_SCOPES, Scope
+from schemas.jobs import JobKind, JobState
 from tests.ingress.conftest import Client
 from tests.ingress.worker import Worker, searched
 
@@ -67,7 +76,13 @@ async def test_another_companys_jobs_are_not_there(client: Client, stranger: Cli
 async def test_a_wrong_query_is_refused(client: Client) -> None:
     job_id = (await client.search()).body["job_id"]
     for path, wrong in {
-        "/jobs": "correlation_id",
+        "/jobs?wait=1": "wait",
+        "/jobs?kind=enroll&wait=0.1": "wait",
+        "/jobs?kind=enrol": "kind",
+        "/jobs?state=done": "state",
+        "/jobs?from=yesterday": "from",
+        "/jobs?to=2026-13-01": "to",
+        "/jobs?correlation_id=": "correlation_id",
         "/jobs?correlation_id=a&wait=-1": "wait",
         "/jobs?correlation_id=a&wait=nan": "wait",
         "/jobs?correlation_id=a&limit=501": "limit",
@@ -93,3 +108,165 @@ async def test_a_cursor_of_another_listing_is_refused(client: Client) -> None:
     assert (await client.call("GET", f"/jobs?correlation_id=a&cursor={cursor}")).status == 200
     for query in (f"/jobs?correlation_id=b&cursor={cursor}", f"/logs?cursor={cursor}"):
         assert (await client.call("GET", query)).code == "invalid_cursor"
+
+
+async def listed(client: Client, query: str = "", *, limit: int = 2) -> list[dict[str, Any]]:
+    """All pages of a listing, small ones."""
+    items: list[dict[str, Any]] = []
+    path = f"/jobs?limit={limit}{query}"
+    while True:
+        answer = await client.call("GET", path)
+        assert answer.status == 200, answer.body
+        items += answer.body["items"]
+        if answer.body["next_cursor"] is None:
+            assert "Link" not in answer.headers
+            return items
+        path = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
+
+
+async def some_jobs(client: Client, worker: Worker) -> None:
+    """One job of each kind and some states, in this order: enroll, search, delete_face, search that was
+    refused, erase_user, search that is queued."""
+    face_id = (await client.enrol("ada", headers={"X-Correlation-ID": "x"})).body["face_id"]
+    await client.search(headers={"X-Correlation-ID": "x"})
+    await client.call("DELETE", f"/faces/{face_id}")
+    worker.refuse_with = "no_face"
+    await client.search(headers={"X-Correlation-ID": "x"})
+    await client.call("DELETE", "/users/ada")
+    worker.hold = True
+    await client.search(headers=NOW)
+
+
+async def test_jobs_are_filtered_in_every_combination(client: Client, worker: Worker) -> None:
+    await some_jobs(client, worker)
+    everything = await listed(client)
+    assert [(job["kind"], job["state"]) for job in everything] == [
+        ("search", "queued"),
+        ("erase_user", "succeeded"),
+        ("search", "failed"),
+        ("delete_face", "succeeded"),
+        ("search", "succeeded"),
+        ("enroll", "succeeded"),
+    ]
+    start, end = everything[3]["created_at"], everything[0]["created_at"]
+    for correlation_id in (None, "x", "unknown"):
+        for kind in (None, *JobKind):
+            for state in (None, *JobState):
+                for period in ("", f"&from={start}", f"&from={start}&to={end}"):
+                    expected = [
+                        job
+                        for job in everything
+                        if correlation_id in {None, job["correlation_id"]}
+                        and kind in {None, job["kind"]}
+                        and state in {None, job["state"]}
+                        and (not period or job["created_at"] >= start)
+                        and ("to" not in period or job["created_at"] < end)
+                    ]
+                    query = period
+                    query += f"&correlation_id={correlation_id}" if correlation_id else ""
+                    query += f"&kind={kind}" if kind else ""
+                    query += f"&state={state}" if state else ""
+                    assert (query, await listed(client, query)) == (query, expected)
+
+
+async def test_what_is_submitted_while_a_listing_is_read_moves_no_page(client: Client) -> None:
+    for _ in range(3):
+        await client.search()
+    before = await listed(client)
+    first = await client.call("GET", "/jobs?limit=2")
+    await client.search()
+    rest = await client.call("GET", f"/jobs?limit=2&cursor={first.body['next_cursor']}")
+    assert first.body["items"] + rest.body["items"] == before
+
+
+async def test_a_page_that_looked_through_too_much_is_short_and_goes_on(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.repositories.job_lists._SCANNED_MAX", 2)
+    same = {"X-Correlation-ID": "same"}
+    await client.enrol(headers=same)
+    for _ in range(4):
+        await client.search(headers=same)
+    page = await client.call("GET", "/jobs?correlation_id=same&kind=enroll&limit=2")
+    assert page.body["items"] == []
+    assert page.body["next_cursor"] is not None
+    assert len(await listed(client, "&correlation_id=same&kind=enroll")) == 1
+
+
+def use(
+    monkeypatch: pytest.MonkeyPatch,
+    client: Client,
+    scopes: Iterable[Scope],
+    *,
+    groups: frozenset[str] | None = None,
+    credential: str = "key:1",
+) -> None:
+    """From now on the client's calls are an API key's."""
+    identity = Identity(client.company_id, credential, frozenset(scopes), groups)
+
+    async def identify(_self: Authenticator, _request: web.Request) -> Identity:
+        return identity
+
+    monkeypatch.setattr(Authenticator, "identify", identify)
+
+
+async def seen(client: Client) -> set[str]:
+    """The kinds of jobs that are listed, each of which is shown by its id, and no other."""
+    items = await listed(client)
+    for item in items:
+        assert (await client.call("GET", f"/jobs/{item['job_id']}")).body == item
+    return {item["kind"] for item in items}
+
+
+def test_each_kind_of_job_is_seen_with_some_scope() -> None:
+    assert set(SEEN_WITH) == set(JobKind)
+    assert all(scopes and scopes <= KEY_SCOPES for scopes in SEEN_WITH.values())
+
+
+async def test_a_key_sees_the_kinds_that_its_scopes_are_about(
+    client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await some_jobs(client, worker)
+    everything = await listed(client)
+    people = {"enroll", "delete_face", "erase_user"}
+    for scope, kinds in {
+        Scope.SEARCH: {"search"},
+        Scope.LOGS_READ: {"search"},
+        Scope.FACES_READ: people,
+        Scope.FACES_WRITE: people,
+        Scope.INVESTIGATE: set[str](),
+    }.items():
+        use(monkeypatch, client, {scope})
+        assert (scope, await seen(client)) == (scope, kinds)
+        for job in everything:
+            answer = await client.call("GET", f"/jobs/{job['job_id']}")
+            assert (answer.code is None) == (job["kind"] in kinds)
+        with_id = await listed(client, "&correlation_id=x")
+        assert {job["kind"] for job in with_id} == kinds & {"search", "enroll"}
+
+
+async def test_a_key_that_is_bound_to_groups_sees_its_own_jobs_only(
+    client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await some_jobs(client, worker)
+    foreign = (await listed(client))[0]["job_id"]
+    use(monkeypatch, client, KEY_SCOPES, groups=frozenset({"hq"}))
+    assert await listed(client) == []
+    assert await listed(client, "&correlation_id=x") == []
+    assert (await client.call("GET", f"/jobs/{foreign}?wait=30")).code == "not_found"
+    own = (await client.search(headers={**NOW, "X-Correlation-ID": "x"})).body["job_id"]
+    for query in ("", "&kind=search", "&state=queued", "&correlation_id=x"):
+        assert [job["job_id"] for job in await listed(client, query)] == [own]
+    assert await listed(client, "&kind=enroll") == []
+    assert (await client.call("GET", f"/jobs/{own}")).status == 200
+
+
+async def test_a_key_sees_what_it_submitted_whatever_its_scopes_are_now(
+    client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, client, {Scope.SEARCH})
+    job_id = (await client.search()).body["job_id"]
+    use(monkeypatch, client, {Scope.INVESTIGATE})
+    assert (await client.call("GET", f"/jobs/{job_id}")).status == 200
+    use(monkeypatch, client, {Scope.INVESTIGATE}, credential="key:2")
+    assert (await client.call("GET", f"/jobs/{job_id}")).code == "not_found"
