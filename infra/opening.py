@@ -19,13 +19,18 @@ from infra.sqlite.file import SqliteFile
 from infra.vectors.edge import EdgeVectors
 from infra.vectors.port import Vectors
 from schemas.recognition import ModelStamp
+from schemas.scoring import Calibration
 
 TEMPLATE_DIMENSIONS = 128
 
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, model: ModelStamp, clock: Clock, entropy: Entropy = system_entropy
+    settings: Settings,
+    model: ModelStamp,
+    calibration: Calibration,
+    clock: Clock,
+    entropy: Entropy = system_entropy,
 ) -> AsyncGenerator[Services]:
     """Open keys and stores, and build the repositories above them; everything is closed again at the end.
 
@@ -53,6 +58,7 @@ async def open_services(
             clock=clock,
             entropy=entropy,
             model=model,
+            calibration=calibration,
             master=master,
             keys=keys,
             documents=documents,

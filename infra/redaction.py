@@ -39,7 +39,7 @@ _MAX_FRAMES: Final = 20
 _SECRETS: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # JWT
-    r"|\b(?:fid|frt)_[A-Za-z0-9]{8,}"  # our API keys and refresh tokens
+    r"|\b(?:fid|frt|spt)_[A-Za-z0-9]{8,}"  # our API keys, refresh and set-password tokens
     r"|\$argon2\S+"
     r"|\b(?:bearer|basic)\s+[\w.~+/=-]{8,}"
     r"|(?<=://)[^/\s@]{1,256}@"  # a password in a URL

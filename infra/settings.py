@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     refresh_token_s: int = Field(
         default=30 * 86_400, ge=600, description="Life of a refresh token, in seconds, from its last use."
     )
+    set_password_token_s: int = Field(
+        default=7 * 86_400,
+        ge=300,
+        description="Life of the token with which a new member sets a password, in seconds.",
+    )
 
     model: Literal["casia-webface", "vggface2"] = Field(
         default="casia-webface", description="Which FaceNet weights."

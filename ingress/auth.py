@@ -1,16 +1,24 @@
 """Who is asking and what they may do, read from the records at every request: changes count at once."""
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from infra.crypto.opaque import OpaqueTokens, PresentedToken, TokenMalformed
 from infra.crypto.tokens import AccessTokens, TokenInvalid
 from infra.keys.errors import CompanyKeyGone
+from infra.repositories.accounts import is_open
 from infra.services import Services
 from schemas.access import KEY_SCOPES, ROLE_SCOPES, Scope
 from schemas.problems import ProblemError
+from schemas.records import ApiKey
+
+API_KEY_HEADER: Final = "X-API-Key"
 
 
 @dataclass(frozen=True)
@@ -62,39 +70,70 @@ class Authenticator:
 
     services: Services
     access_tokens: AccessTokens
+    api_keys: OpaqueTokens
 
     async def identify(self, request: web.Request) -> Identity:
-        """Raises ProblemError: `unauthenticated` without a bearer token, `invalid_token` or `token_expired`
-        for one that does not stand (any more)."""
+        """Raises ProblemError: `unauthenticated` without a credential, `ambiguous_credentials` for more than
+        one, `invalid_token`, `token_expired` or `invalid_api_key` for one that does not stand (any more)."""
+        keys = request.headers.getall(API_KEY_HEADER, [])
+        if len(keys) + len(request.headers.getall(hdrs.AUTHORIZATION, [])) > 1:
+            raise ProblemError("ambiguous_credentials")
+        identity = await (self._of_key(keys[0].strip()) if keys else self._of_token(_bearer_token(request)))
         try:
-            claims = self.access_tokens.verify(_bearer_token(request))
+            await self.services.keys.get(identity.company_id)
+        except CompanyKeyGone:
+            raise ProblemError("invalid_api_key" if keys else "invalid_token") from None
+        return identity
+
+    async def _of_token(self, token: str) -> Identity:
+        try:
+            claims = self.access_tokens.verify(token)
         except TokenInvalid as refusal:
             raise ProblemError(refusal.code) from None
-        company_id = claims.company_id
-        session = await self.services.accounts.session(company_id, str(claims.session_id))
-        if session is None or session.member_id != str(claims.member_id):
-            raise ProblemError("invalid_token")
-        member = await self.services.accounts.member(company_id, session.member_id)
+        member = await self.services.accounts.signed_in(
+            claims.company_id, str(claims.session_id), str(claims.member_id)
+        )
         if member is None:
             raise ProblemError("invalid_token")
-        try:
-            await self.services.keys.get(company_id)
-        except CompanyKeyGone:
-            raise ProblemError("invalid_token") from None
         return Identity(
-            company_id,
+            claims.company_id,
             f"member:{member.id}",
             ROLE_SCOPES[member.role],
             member_id=member.id,
             session_id=claims.session_id,
         )
 
+    async def _of_key(self, text: str) -> Identity:
+        try:
+            presented = self.api_keys.parse(text)
+        except TokenMalformed:
+            raise ProblemError("invalid_api_key") from None
+        company_id, key_id = presented.company_id, str(presented.record_id)
+        company, key = await asyncio.gather(
+            self.services.accounts.company(company_id), self.services.api_keys.get(company_id, key_id)
+        )
+        if key is None or not is_open(company) or not _stands(key, presented, self.services.clock.now()):
+            raise ProblemError("invalid_api_key")
+        groups = None if key.groups is None else frozenset(key.groups)
+        return Identity(company_id, f"key:{key.id}", frozenset(key.scopes), groups=groups)
+
+
+def has_credential(request: web.Request) -> bool:
+    """Whether a request names who is asking at all."""
+    return API_KEY_HEADER in request.headers or hdrs.AUTHORIZATION in request.headers
+
+
+def _stands(key: ApiKey, presented: PresentedToken, now: datetime) -> bool:
+    current = presented.matches(key.digest)
+    previous = key.previous_digest is not None and presented.matches(key.previous_digest)
+    overlaps = key.previous_until is not None and now < key.previous_until
+    in_time = key.expires_at is None or now < key.expires_at
+    return in_time and (current or (previous and overlaps))
+
 
 def _bearer_token(request: web.Request) -> str:
-    given = request.headers.getall("Authorization", [])
-    if not given:
-        raise ProblemError("unauthenticated")
-    scheme, _, token = given[0].strip().partition(" ")
-    if scheme.lower() != "bearer" or len(given) > 1:
+    given = request.headers.get(hdrs.AUTHORIZATION)
+    scheme, _, token = (given or "").strip().partition(" ")
+    if scheme.lower() != "bearer":
         raise ProblemError("unauthenticated")
     return token.strip()

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -57,11 +57,16 @@ class JsonBody(Input[M]):
         self.model = model
 
     async def read(self, call: Call) -> M:
-        if call.request.content_type != "application/json":
-            raise ProblemError("unsupported_content_type", "Send application/json.")
-        async with within(_JSON_TIMEOUT_S):
-            body = await read_body(call.request, max_bytes=_JSON_MAX_BYTES)
-        return validated(self.model, json_object(body))
+        return validated(self.model, await json_body(call.request, ("application/json",)))
+
+
+async def json_body(request: web.Request, content_types: Sequence[str]) -> dict[str, Any]:
+    """A small JSON object of one of these content types. Raises ProblemError."""
+    if request.content_type not in content_types:
+        raise ProblemError("unsupported_content_type", f"Send {' or '.join(content_types)}.")
+    async with within(_JSON_TIMEOUT_S):
+        body = await read_body(request, max_bytes=_JSON_MAX_BYTES)
+    return json_object(body)
 
 
 @asynccontextmanager

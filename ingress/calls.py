@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from aiohttp import web
+from pydantic import JsonValue
 
 from infra.crypto.opaque import OpaqueTokens
 from infra.crypto.passwords import Passwords
@@ -30,6 +31,7 @@ class Parts:
     waiter: Waiter
     authenticator: Authenticator
     refresh_tokens: OpaqueTokens
+    set_password_tokens: OpaqueTokens
     passwords: Passwords
     readiness: Readiness
     uploads: asyncio.Semaphore
@@ -93,6 +95,16 @@ class Call:
             correlation_id=self.correlation_id,
             reply_to=self.parts.waiter.address,
             job_id=self.claim.made_id if self.claim is not None else None,
+        )
+
+    async def audit(self, event_type: str, **data: JsonValue) -> None:
+        """Record what whoever is asking has done: ids, codes and figures, nothing personal."""
+        await self.services.audit.record(
+            self.company_id,
+            event_type,
+            actor=self.identity.credential,
+            correlation_id=self.correlation_id,
+            data=data,
         )
 
     def path_id(self, name: str) -> UUID:

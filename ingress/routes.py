@@ -3,17 +3,42 @@
 from typing import Any, Final
 
 from ingress.bodies import JsonBody, Nothing, Query
+from ingress.merge_patch import MergePatch
 from ingress.photos import PhotoForm
-from ingress.resources import accounts, faces, health, jobs, logs, problem_pages, recognition, users
+from ingress.resources import (
+    accounts,
+    api_keys,
+    company,
+    faces,
+    health,
+    jobs,
+    logs,
+    members,
+    passwords,
+    problem_pages,
+    recognition,
+    users,
+)
 from ingress.routing import Route
 from schemas.access import Scope
 from schemas.api.accounts import LoginRequest, RefreshRequest, RegisterAnswer, RegisterRequest, TokenAnswer
+from schemas.api.api_keys import ApiKeyPage, ApiKeyRequest, ApiKeySecretAnswer, ApiKeysQuery, RotateRequest
+from schemas.api.company import CloseQuery, CompanyAnswer
 from schemas.api.jobs import JobAnswer, JobPage, JobQuery, JobsQuery
 from schemas.api.logs import LogPage, LogQuery
+from schemas.api.members import (
+    InviteRequest,
+    MemberChangeRequest,
+    MemberPage,
+    MembersQuery,
+    MemberTokenAnswer,
+    PasswordRequest,
+)
 from schemas.api.people import FaceAnswer
 from schemas.api.photos import DetectRequest, EnrolRequest, SearchRequest, VerifyRequest
 from schemas.api.service import HealthAnswer, ProblemPage, ReadinessAnswer
 from schemas.jobs import JobKind
+from schemas.policies import CompanySettings
 from schemas.results import DetectResult, EnrolResult, SearchResult, VerifyResult
 
 ROUTES: Final[tuple[Route[Any], ...]] = (
@@ -32,6 +57,62 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         "POST", "/token/refresh", accounts.refresh, JsonBody(RefreshRequest), {200: TokenAnswer}, public=True
     ),
     Route("POST", "/logout", accounts.logout, Nothing(), {204: None}, scope=Scope.MEMBER),
+    Route(
+        "POST",
+        "/me/password",
+        passwords.change,
+        JsonBody(PasswordRequest),
+        {204: None},
+        scope=Scope.MEMBER,
+        public=True,
+    ),
+    # The company and who works for it.
+    Route("GET", "/company", company.show, Nothing(), {200: CompanyAnswer}, scope=Scope.ADMIN),
+    Route(
+        "PATCH",
+        "/company",
+        company.change,
+        MergePatch(CompanySettings),
+        {200: CompanyAnswer},
+        scope=Scope.ADMIN,
+    ),
+    Route("DELETE", "/company", company.close, Query(CloseQuery), {204: None}, scope=Scope.ADMIN),
+    Route("GET", "/members", members.index, Query(MembersQuery), {200: MemberPage}, scope=Scope.ADMIN),
+    Route(
+        "POST",
+        "/members",
+        members.invite,
+        JsonBody(InviteRequest),
+        {201: MemberTokenAnswer},
+        scope=Scope.ADMIN,
+    ),
+    Route(
+        "PATCH",
+        "/members/{member_id}",
+        members.change,
+        JsonBody(MemberChangeRequest),
+        {200: MemberTokenAnswer},
+        scope=Scope.ADMIN,
+    ),
+    Route("DELETE", "/members/{member_id}", members.remove, Nothing(), {204: None}, scope=Scope.ADMIN),
+    Route("GET", "/api-keys", api_keys.index, Query(ApiKeysQuery), {200: ApiKeyPage}, scope=Scope.ADMIN),
+    Route(
+        "POST",
+        "/api-keys",
+        api_keys.add,
+        JsonBody(ApiKeyRequest),
+        {201: ApiKeySecretAnswer},
+        scope=Scope.ADMIN,
+    ),
+    Route(
+        "POST",
+        "/api-keys/{key_id}/rotate",
+        api_keys.rotate,
+        JsonBody(RotateRequest),
+        {200: ApiKeySecretAnswer},
+        scope=Scope.ADMIN,
+    ),
+    Route("DELETE", "/api-keys/{key_id}", api_keys.revoke, Nothing(), {204: None}, scope=Scope.ADMIN),
     # Recognition.
     Route(
         "POST",

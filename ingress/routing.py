@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
+from ingress.auth import has_credential
 from ingress.bodies import Input
 from ingress.calls import PARTS, Call
 from ingress.idempotency import KEY_HEADER, Asked, once
@@ -22,7 +23,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Route(Generic[T]):
-    """One method of one path. Without `scope` any credential will do; without `public` there must be one."""
+    """One method of one path. Without `scope` any credential will do; without `public` there must be one.
+
+    With both, a call without a credential is let through, and one that is sent must be good and have the
+    scope.
+    """
 
     method: str
     path: str
@@ -52,12 +57,12 @@ def add_routes(app: web.Application, routes: Sequence[Route[Any]]) -> None:
 def _endpoint(route: Route[T]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def endpoint(request: web.Request) -> web.StreamResponse:
         call = Call(request, request.app[PARTS])
-        if not route.public:
+        if not route.public or (route.scope is not None and has_credential(request)):
             call.caller = await call.parts.authenticator.identify(request)
             request[COMPANY_ID] = call.company_id
         async with _attempt(route, call):
-            if route.scope is not None:
-                call.identity.require(route.scope)
+            if route.scope is not None and call.caller is not None:
+                call.caller.require(route.scope)
             if route.idempotent and KEY_HEADER in request.headers:
                 return await _handled_once(route, call)
             return await route.handler(call, await route.takes.read(call))

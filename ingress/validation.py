@@ -3,6 +3,7 @@
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from schemas.problems import FieldError, ProblemError
 
@@ -20,6 +21,8 @@ _MESSAGES: Final = {
     "string_too_long": "is too long: at most {max_length}",
     "too_short": "is too short: at least {min_length}",
     "too_long": "is too long: at most {max_length}",
+    "greater_than": "must be more than {gt}",
+    "less_than": "must be less than {lt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "int_type": "must be a whole number",
@@ -35,6 +38,11 @@ _MESSAGES: Final = {
     "model_attributes_type": "must be a JSON object",
     "tuple_type": "must be a list",
     "enum": "must be one of {expected}",
+    "literal_error": "must be {expected}",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "uuid_parsing": "must be a UUID",
+    "frozen_set_type": "must be a list",
     "value_error": "{error}",
 }
 
@@ -44,8 +52,15 @@ def validated(model: type[M], given: object) -> M:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False)
-        raise invalid_fields([_described(entry) for entry in errors[:_MAX_ERRORS]]) from None
+        raise _invalid(error) from None
+
+
+def validated_json(model: type[M], given: object) -> M:
+    """As `validated`, and strictly: a value that JSON has a type for must be of it, `"85"` is no number."""
+    try:
+        return model.model_validate_json(to_json(given), strict=True)
+    except ValidationError as error:
+        raise _invalid(error) from None
 
 
 def invalid_fields(errors: list[FieldError]) -> ProblemError:
@@ -53,6 +68,11 @@ def invalid_fields(errors: list[FieldError]) -> ProblemError:
     named = ", ".join(error.field for error in errors if error.field)
     detail = f"Wrong or missing: {named}." if named else None
     return ProblemError("invalid_request", detail, errors=errors)
+
+
+def _invalid(error: ValidationError) -> ProblemError:
+    errors = error.errors(include_url=False, include_input=False)
+    return invalid_fields([_described(entry) for entry in errors[:_MAX_ERRORS]])
 
 
 def _described(entry: Any) -> FieldError:

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.fields import Name
 from schemas.recognition import QualityPolicy
 from schemas.scoring import DuplicatePolicy, MatchPolicy, SameUserPolicy
 
@@ -27,3 +28,12 @@ class CompanyPolicies(BaseModel):
     quality: QualityPolicy = QualityPolicy()
     retention: RetentionPolicy = RetentionPolicy()
     max_faces_per_user: int = Field(default=20, ge=1, le=100)
+
+
+class CompanySettings(BaseModel):
+    """What a company's admins may change of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    company_name: Name
+    policies: CompanyPolicies = CompanyPolicies()

@@ -109,7 +109,19 @@ _TYPES: Final = (
         "unauthenticated",
         401,
         "No credential was sent",
-        "Send Authorization: Bearer with the token from POST /login.",
+        "Send Authorization: Bearer with the token from POST /login, or an API key as X-API-Key.",
+    ),
+    ProblemType(
+        "ambiguous_credentials",
+        400,
+        "More than one credential was sent",
+        "Send either Authorization or X-API-Key, and that once.",
+    ),
+    ProblemType(
+        "invalid_api_key",
+        401,
+        "The API key is not valid",
+        "Check it; it may have expired, been revoked, or been rotated. An admin can make a new one.",
     ),
     ProblemType("invalid_token", 401, "The token is not valid", "Log in again."),
     ProblemType(
@@ -131,14 +143,36 @@ _TYPES: Final = (
         "Use a credential with the role that the detail names.",
     ),
     ProblemType(
+        "invalid_set_password_token",
+        400,
+        "The set-password token is not valid",
+        "It works once and expires: ask an admin to reset the password, which gives a new one.",
+    ),
+    ProblemType(
+        "wrong_password",
+        403,
+        "The current password is wrong",
+        "Check it; an admin can reset the password if it is lost.",
+    ),
+    ProblemType(
+        "last_admin",
+        409,
+        "The company would be left without an admin",
+        "Make somebody else an admin first; one who has set a password counts.",
+    ),
+    ProblemType(
+        "api_key_expired",
+        409,
+        "The API key has expired",
+        "A new secret for it would not work: make a new key.",
+    ),
+    ProblemType(
         "registration_closed",
         403,
         "Registration is closed",
         "Ask the operator of this server for an account.",
     ),
-    ProblemType(
-        "email_taken", 409, "This e-mail address has an account", "Log in, or register with another address."
-    ),
+    ProblemType("email_taken", 409, "This e-mail address has an account", "Log in, or use another address."),
     # The photo.
     ProblemType(
         "unsupported_media_type",

@@ -1,4 +1,4 @@
-"""What is stored, but for jobs (`schemas.jobs`): companies, members, sessions, users, faces.
+"""What is stored, but for jobs (`schemas.jobs`): companies, members, sessions, API keys, users, faces.
 
 Personal fields are ciphertext here (`…_sealed`), sealed and opened by the repositories; what must be found is
 found by a keyed hash (`…_hash`). Every record has a version that goes up with each write.
@@ -8,9 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.access import Role
+from schemas.access import Role, Scope
 from schemas.policies import CompanyPolicies
 from schemas.recognition import Box, Landmarks, ModelStamp, Quality
 
@@ -24,14 +24,37 @@ class Record(BaseModel):
     version: int = 1
 
 
+class CompanyState(StrEnum):
+    """A closed company has no key any more, no credential of it works, and all that it had is cleared away;
+    its own record goes last."""
+
+    ACTIVE = "active"
+    CLOSED = "closed"
+
+
+class StepDown(BaseModel):
+    """A member who is being taken out of the admins. Until that is done, nobody counts them as one again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    member_id: str
+    begun_at: datetime
+
+
 class Company(Record):
     """A tenant. Its `id` is the company id in text."""
 
+    state: CompanyState = CompanyState.ACTIVE
     name_sealed: bytes
     created_at: datetime
+    closed_at: datetime | None = None
     policies: CompanyPolicies = CompanyPolicies()
     model: ModelStamp
     """The model whose templates the company's gallery is made of."""
+    admin_ids: tuple[str, ...] = Field(min_length=1)
+    """Admins who can log in, never none: this record alone decides who is the last one
+    (`infra.repositories.admins`)."""
+    stepping_down: tuple[StepDown, ...] = ()
 
 
 class Login(Record):
@@ -43,22 +66,54 @@ class Login(Record):
 
 
 class Member(Record):
-    """A person who logs in. The password is kept as an argon2id hash only."""
+    """A person who logs in. The password is kept as an argon2id hash only; None until one is set."""
 
     email_sealed: bytes
-    password_hash: str
+    email_hash: str
+    """The id of the member's log-in look-up, which must be found when the company's key is gone."""
+    name_sealed: bytes | None = None
+    password_hash: str | None
     role: Role
+    epoch: int = 1
+    """Goes up when the password changes or is voided: sessions that were begun before are then void."""
+    set_password_hash: bytes | None = None
+    """The digest of the token that may set a password, once."""
+    set_password_until: datetime | None = None
     created_at: datetime
+    created_by: str | None = None
+    """The credential that invited the member; None for who registered the company."""
 
 
 class Session(Record):
     """One log-in and the family of refresh tokens that descends from it; only hashes of tokens are kept."""
 
     member_id: str
+    epoch: int
+    """The member's when the session was opened; it counts for as long as the two are equal."""
     refresh_hash: bytes
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None = None
+
+
+class ApiKey(Record):
+    """What a machine signs its requests with; only digests of its secrets are kept."""
+
+    name_sealed: bytes
+    scopes: tuple[Scope, ...]
+    groups: tuple[str, ...] | None
+    """The only groups of users that the key has to do with; None for all."""
+    digest: bytes
+    last_four: str
+    """The end of the secret as it was shown, to tell keys apart: part of its checksum, no part of its 256
+    random bits."""
+    previous_digest: bytes | None = None
+    """The secret before the last rotation, which works until `previous_until`."""
+    previous_until: datetime | None = None
+    created_at: datetime
+    created_by: str
+    rotated_at: datetime | None = None
+    expires_at: datetime | None
 
 
 class UserState(StrEnum):

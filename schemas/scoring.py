@@ -91,6 +91,8 @@ class Calibration(BaseModel):
     minus_ln_fmr: ScoreTable
     tail_slope: float = Field(gt=0)
     ln_lr: ScoreTable
+    fnmr_table: ScoreTable | None = None
+    """The share of pairs of one person that score less; it never falls."""
 
     @model_validator(mode="after")
     def _is_monotone(self) -> Self:
@@ -106,6 +108,10 @@ class Calibration(BaseModel):
         beyond = score - self.minus_ln_fmr.end
         minus_ln = self.minus_ln_fmr.at(score) + self.tail_slope * max(0.0, beyond)
         return Rate(math.exp(-minus_ln), extrapolated=beyond > 0)
+
+    def fnmr(self, score: float) -> float | None:
+        """The share of comparisons of one person's photos that score less; None where it was not measured."""
+        return None if self.fnmr_table is None else self.fnmr_table.at(score)
 
     def fpir(self, score: float, gallery_users: int) -> Rate:
         """The share of strangers for whom at least one of `gallery_users` scores so much: 1 - (1 - FMR)^N.
@@ -208,7 +214,8 @@ class _Policy(BaseModel):
 class MatchPolicy(_Policy):
     """When a probe is said to be somebody: confidence and FPIR, the stricter of the two."""
 
-    threshold_percent: float = Field(default=85, gt=0, le=100)
+    threshold_percent: float = Field(default=85, gt=1, le=100)
+    """Above 1, so that nobody writes 0.85 and means 85 %."""
     max_fpir: float = Field(default=0.003, gt=0, lt=1)
 
     def operating_point(

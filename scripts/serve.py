@@ -48,7 +48,7 @@ async def running_service(settings: Settings) -> AsyncGenerator[RunningService]:
     child = compute_child(
         model.files, device=settings.device, threads=settings.compute_threads, limits=limits
     )
-    async with open_services(settings, model.stamp, clock) as services:
+    async with open_services(settings, model.stamp, model.calibration, clock) as services:
         renewer = await LeafRenewer.open(_certificate(settings, clock), clock)
         async with open_vectors(settings, model.stamp) as vectors, _started(child):
             workers = WorkerHost(

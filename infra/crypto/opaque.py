@@ -1,4 +1,5 @@
-"""Opaque tokens: refresh tokens (`frt_…`) and API keys (`fid_…`), kept only as hashes.
+"""Opaque tokens: refresh tokens (`frt_…`), API keys (`fid_…`) and set-password tokens (`spt_…`), kept only as
+hashes.
 
 A token is `prefix | company id (22) | record id (22) | secret (43) | checksum (6)`, all but the prefix in
 base 62, so that a double click selects it whole. The ids find the record, among its company's, without the
@@ -34,6 +35,7 @@ class TokenKind(StrEnum):
 
     REFRESH = "frt_"
     API_KEY = "fid_"
+    SET_PASSWORD = "spt_"  # noqa: S105 - how such a token begins, no secret
 
 
 class TokenMalformed(Exception):

@@ -17,6 +17,8 @@ class PlatformKey(ScopedKey):
         """Hashes refresh tokens (`infra.crypto.opaque`)."""
         self.api_key_key = master.derive("API keys")
         """Hashes API keys (`infra.crypto.opaque`)."""
+        self.set_password_key = master.derive("set-password tokens")
+        """Hashes set-password tokens (`infra.crypto.opaque`)."""
 
     def email_lookup(self, email: str) -> str:
         """The hash under which the account of an e-mail address is found, in whatever case it is written.

@@ -1,6 +1,7 @@
 """Accounts: companies, the members who log in to them, and their sessions."""
 
 from contextlib import suppress
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -13,11 +14,16 @@ from infra.repositories.collections import COMPANIES, LOGINS, MEMBERS, SESSIONS
 from schemas.access import Role
 from schemas.ids import PLATFORM, Entropy, derived_id, new_id
 from schemas.recognition import ModelStamp
-from schemas.records import Company, Login, Member, Session
+from schemas.records import Company, CompanyState, Login, Member, Session
 
 
 class EmailTaken(Exception):
     """Another account has this e-mail address."""
+
+
+def is_open(company: Company | None) -> bool:
+    """Whether credentials of the company count."""
+    return company is not None and company.state is CompanyState.ACTIVE
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,12 @@ class Accounts:
             name_sealed=key.seal_text("company.name", str(company_id), company_name),
             created_at=now,
             model=model,
+            admin_ids=(member_id,),
         )
         member = Member(
             id=member_id,
             email_sealed=key.seal_text("member.email", member_id, email),
+            email_hash=email_hash,
             password_hash=password_hash,
             role=Role.ADMIN,
             created_at=now,
@@ -97,12 +105,15 @@ class Accounts:
             return await self.keys.get(company_id)
 
     async def find_login(self, email: str) -> tuple[UUID, Member] | None:
-        """The company and member of an e-mail address (letter case does not matter)."""
+        """The company and member of an e-mail address (letter case does not matter); None in a closed
+        company."""
         login = await self.documents.get(LOGINS, PLATFORM, self.platform.email_lookup(email))
         if login is None:
             return None
-        member = await self.member(login.company_id, login.member_id)
-        return (login.company_id, member) if member else None
+        company, member = await asyncio.gather(
+            self.company(login.company_id), self.member(login.company_id, login.member_id)
+        )
+        return (login.company_id, member) if member and is_open(company) else None
 
     async def company(self, company_id: UUID) -> Company | None:
         return await self.documents.get(COMPANIES, company_id, str(company_id))
@@ -111,12 +122,13 @@ class Accounts:
         return await self.documents.get(MEMBERS, company_id, member_id)
 
     async def open_session(
-        self, company_id: UUID, session_id: UUID, member_id: str, *, refresh_hash: bytes, life_s: int
+        self, company_id: UUID, session_id: UUID, member: Member, *, refresh_hash: bytes, life_s: int
     ) -> Session:
         now = self.clock.now()
         session = Session(
             id=str(session_id),
-            member_id=member_id,
+            member_id=member.id,
+            epoch=member.epoch,
             refresh_hash=refresh_hash,
             created_at=now,
             expires_at=now + timedelta(seconds=life_s),
@@ -130,6 +142,19 @@ class Accounts:
         open_ = session is not None and session.ended_at is None and session.expires_at > self.clock.now()
         return session if open_ else None
 
+    async def signed_in(self, company_id: UUID, session_id: str, member_id: str) -> Member | None:
+        """The member whose session this is, if it counts: open, begun under the password that the member now
+        has, and in a company that is not closed."""
+        company, member, session = await asyncio.gather(
+            self.company(company_id),
+            self.member(company_id, member_id),
+            self.session(company_id, session_id),
+        )
+        if member is None or session is None or not is_open(company):
+            return None
+        counts = session.member_id == member.id and session.epoch == member.epoch
+        return member if counts else None
+
     async def rotate_session(
         self, company_id: UUID, session: Session, *, refresh_hash: bytes, life_s: int
     ) -> bool:
@@ -141,6 +166,17 @@ class Accounts:
         return await self.documents.compare_and_set(
             SESSIONS, company_id, rotated, expected={"version": session.version}
         )
+
+    async def carry_session(self, company_id: UUID, session_id: str, epoch: int) -> None:
+        """Let the session in which a password was changed outlive the change."""
+        while True:
+            session = await self.session(company_id, session_id)
+            if session is None:
+                return
+            carried = session.model_copy(update={"version": session.version + 1, "epoch": epoch})
+            expected = {"version": session.version}
+            if await self.documents.compare_and_set(SESSIONS, company_id, carried, expected=expected):
+                return
 
     async def end_session(self, company_id: UUID, session_id: str) -> None:
         """End a session: its access and refresh tokens stop working at once."""

@@ -6,6 +6,7 @@ from infra.documents.port import Collection, Index
 from schemas.events import AuditEvent
 from schemas.jobs import JobRecord
 from schemas.records import (
+    ApiKey,
     Attempts,
     Claim,
     Company,
@@ -18,10 +19,11 @@ from schemas.records import (
     User,
 )
 
-COMPANIES: Final = Collection("companies", Company)
+COMPANIES: Final = Collection("companies", Company, (Index(("state",)),))
 LOGINS: Final = Collection("logins", Login)
 MEMBERS: Final = Collection("members", Member)
-SESSIONS: Final = Collection("sessions", Session, (Index(("member_id",)),), expires_field="expires_at")
+SESSIONS: Final = Collection("sessions", Session, expires_field="expires_at")
+API_KEYS: Final = Collection("api_keys", ApiKey)
 USERS: Final = Collection(
     "users",
     User,
@@ -69,6 +71,7 @@ ALL: Final[tuple[Collection[Any], ...]] = (
     LOGINS,
     MEMBERS,
     SESSIONS,
+    API_KEYS,
     USERS,
     FACES,
     JOBS,

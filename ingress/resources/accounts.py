@@ -47,7 +47,7 @@ async def login(call: Call, body: LoginRequest) -> web.Response:
     await services.accounts.open_session(
         company_id,
         session_id,
-        member.id,
+        member,
         refresh_hash=refresh.digest,
         life_s=services.settings.refresh_token_s,
     )
@@ -64,7 +64,7 @@ async def refresh(call: Call, body: RefreshRequest) -> web.Response:
         raise ProblemError("invalid_token") from None
     company_id, session_id = presented.company_id, presented.record_id
     session = await accounts.session(company_id, str(session_id))
-    if session is None:
+    if session is None or await accounts.signed_in(company_id, session.id, session.member_id) is None:
         raise ProblemError("invalid_token")
     new = call.parts.refresh_tokens.generate(company_id, session_id)
     rotated = presented.matches(session.refresh_hash) and await accounts.rotate_session(
@@ -72,8 +72,6 @@ async def refresh(call: Call, body: RefreshRequest) -> web.Response:
     )
     if not rotated:
         await accounts.end_session(company_id, str(session_id))
-        raise ProblemError("invalid_token")
-    if await accounts.member(company_id, session.member_id) is None:
         raise ProblemError("invalid_token")
     return _tokens(call, company_id, session.member_id, session_id, new.text)
 

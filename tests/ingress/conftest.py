@@ -24,10 +24,11 @@ from infra.tls.authority import AuthorityFolder
 from infra.tls.hosts import PublicHosts
 from infra.tls.leaf import LocalCertificate
 from ingress.server import serve_ingress
-from schemas.access import Role
+from schemas.access import Role, Scope
 from schemas.ids import PLATFORM
 from schemas.recognition import ModelStamp
 from schemas.records import Member
+from tests.calibration import CALIBRATION
 from tests.ingress.worker import Worker
 
 PASSWORD = "correct horse battery"
@@ -86,7 +87,7 @@ async def services(settings: Settings, clock: Clock) -> AsyncGenerator[Services]
     """The real stores in a folder of the test's."""
     master = MasterKey.create(settings.master_key_file)
     await open_key_store(settings.key_store).initialise(master.fingerprint)
-    async with open_services(settings, MODEL, clock) as services:
+    async with open_services(settings, MODEL, CALIBRATION, clock) as services:
         yield services
 
 
@@ -122,6 +123,7 @@ class Client:
     port: int
     services: Services
     token: str | None = None
+    api_key: str | None = None
     refresh_token: str = ""
     company_id: UUID = PLATFORM
     parts: dict[str, str] = field(default_factory=dict[str, str])
@@ -131,6 +133,8 @@ class Client:
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> Answer:
         given = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        if self.api_key is not None:
+            given["X-API-Key"] = self.api_key
         async with self.http.request(
             method, f"{self.base_url}{path}", headers={**given, **(headers or {})}, **options
         ) as response:
@@ -144,9 +148,29 @@ class Client:
             "POST", "/register", json={"company_name": "Acme", "email": email, "password": PASSWORD}
         )
         assert answer.status == 201, answer.body
-        client = Client(self.http, self.base_url, self.port, self.services)
+        client = self.fresh()
         client.company_id = UUID(answer.body["company_id"])
         return await client.login(email)
+
+    def fresh(self) -> "Client":
+        """A client of the same ingress and company, without a credential."""
+        return Client(self.http, self.base_url, self.port, self.services, company_id=self.company_id)
+
+    async def add_member(self, email: str, role: Role) -> "Client":
+        """Invite a member, who sets a password and logs in; answers a client that is theirs."""
+        invited = await self.call("POST", "/members", json={"email": email, "role": role})
+        assert invited.status == 201, invited.body
+        body = {"token": invited.body["set_password_token"], "new_password": PASSWORD}
+        assert (await self.fresh().call("POST", "/me/password", json=body)).status == 204
+        return await self.fresh().login(email)
+
+    async def add_key(self, *scopes: Scope, **options: Any) -> "Client":
+        """Make an API key; answers a client that signs with it."""
+        added = await self.call("POST", "/api-keys", json={"name": "door", "scopes": scopes, **options})
+        assert added.status == 201, added.body
+        client = self.fresh()
+        client.api_key = added.body["api_key"]
+        return client
 
     async def login(self, email: str = "ada@example.org", password: str = PASSWORD) -> "Client":
         """Log in; later calls are this account's."""

@@ -11,6 +11,7 @@ PUBLIC = {
     ("POST", "/register"),
     ("POST", "/login"),
     ("POST", "/token/refresh"),
+    ("POST", "/me/password"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/problems/{code}"),
@@ -45,6 +46,26 @@ async def test_what_a_role_may_not_do_is_forbidden(client: Client) -> None:
                 assert (role, route.path, answer.status, answer.code) == (role, route.path, 403, "forbidden")
 
 
+async def test_what_a_key_may_not_do_is_forbidden_and_what_it_may_is_not(client: Client) -> None:
+    for scope in sorted(KEY_SCOPES):
+        key = await client.add_key(scope)
+        for route in ROUTES:
+            if route.scope is None:
+                continue
+            answer = await key.call(route.method, path_of(route))
+            refused = (answer.status, answer.code) == (403, "forbidden")
+            assert (scope, route.path, refused) == (scope, route.path, route.scope is not scope)
+
+
+async def test_no_key_does_what_takes_a_person(client: Client) -> None:
+    key = await client.add_key(*KEY_SCOPES)
+    personal = [route for route in ROUTES if route.scope in {Scope.MEMBER, Scope.ADMIN}]
+    assert len(personal) > 10
+    for route in personal:
+        answer = await key.call(route.method, path_of(route))
+        assert (route.path, answer.status, answer.code) == (route.path, 403, "forbidden")
+
+
 def test_who_may_do_what() -> None:
     assert ROLE_SCOPES[Role.ADMIN] == set(Scope)
     assert ROLE_SCOPES[Role.STAFF] == {Scope.MEMBER, Scope.FACES_READ, Scope.FACES_WRITE, Scope.SEARCH}
@@ -52,6 +73,18 @@ def test_who_may_do_what() -> None:
     assert set(Scope) - KEY_SCOPES == {Scope.MEMBER, Scope.ADMIN}
     assert {(route.method, route.path): route.scope for route in ROUTES if route.scope is not None} == {
         ("POST", "/logout"): Scope.MEMBER,
+        ("POST", "/me/password"): Scope.MEMBER,
+        ("GET", "/company"): Scope.ADMIN,
+        ("PATCH", "/company"): Scope.ADMIN,
+        ("DELETE", "/company"): Scope.ADMIN,
+        ("GET", "/members"): Scope.ADMIN,
+        ("POST", "/members"): Scope.ADMIN,
+        ("PATCH", "/members/{member_id}"): Scope.ADMIN,
+        ("DELETE", "/members/{member_id}"): Scope.ADMIN,
+        ("GET", "/api-keys"): Scope.ADMIN,
+        ("POST", "/api-keys"): Scope.ADMIN,
+        ("POST", "/api-keys/{key_id}/rotate"): Scope.ADMIN,
+        ("DELETE", "/api-keys/{key_id}"): Scope.ADMIN,
         ("POST", "/face/enroll"): Scope.FACES_WRITE,
         ("POST", "/face/search"): Scope.SEARCH,
         ("POST", "/face/verify"): Scope.SEARCH,

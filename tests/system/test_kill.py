@@ -201,10 +201,10 @@ async def _stores_agree(process: ServiceProcess, companies: dict[int, Company]) 
     settings = Settings.model_validate(
         {name.removeprefix("FACEID_").lower(): value for name, value in process.settings.items()}
     )
-    stamp = calibrated_model(find_weights(settings.model, settings.cache_dir)).stamp
+    model = calibrated_model(find_weights(settings.model, settings.cache_dir))
     async with (
-        open_services(settings, stamp, SystemClock()) as services,
-        open_vectors(settings, stamp) as index,
+        open_services(settings, model.stamp, model.calibration, SystemClock()) as services,
+        open_vectors(settings, model.stamp) as index,
     ):
         found = await services.documents.companies(FACES)
         assert len(found) == len(companies)

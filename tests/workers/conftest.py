@@ -24,7 +24,7 @@ from infra.vectors.port import Template, Vectors
 from schemas.jobs import JobRecord
 from schemas.messages import EnrolmentFields, MessageHeader, TemplateBody, decode_message
 from schemas.recognition import Box, Face, Landmarks, ModelStamp, Point, Quality
-from schemas.scoring import Calibration, ScoreTable
+from tests.calibration import CALIBRATION
 from workers.ending import Finisher
 from workers.gallery import Gallery
 from workers.indexing import Indexer
@@ -36,21 +36,6 @@ DIMENSIONS = 128
 COLLECTION = "test-1"
 MODEL = ModelStamp(id="test", version="1")
 
-# FMR falls from 1 at 0.0 to exp(-20) at 1.0; genuine and impostor scores are equally likely at 0.25.
-CALIBRATION = Calibration(
-    model="test",
-    tensors_sha256="",
-    pipeline="",
-    source="made up",
-    people=2,
-    photos=2,
-    refused=0,
-    impostor_pairs=1,
-    genuine_pairs=1,
-    minus_ln_fmr=ScoreTable(start=0, step=1, values=(0, 20)),
-    tail_slope=20,
-    ln_lr=ScoreTable(start=0, step=1, values=(-5, 15)),
-)
 FACE = Face(
     box=Box(x=1, y=2, width=3, height=4),
     landmarks=Landmarks(**{name: Point(x=1, y=1) for name in Landmarks.model_fields}),
@@ -191,7 +176,7 @@ async def services(tmp_path: Path, clock: Clock) -> AsyncIterator[Services]:
     (tmp_path / "keys").mkdir(mode=0o700)
     master = MasterKey.create(settings.master_key_file)
     await CompanyKeys(master, open_key_store(settings.key_store), clock).initialise()
-    async with open_services(settings, MODEL, clock, system_entropy) as opened:
+    async with open_services(settings, MODEL, CALIBRATION, clock, system_entropy) as opened:
         yield opened
 
 

@@ -1,0 +1,73 @@
+"""API keys as a client sees them."""
+
+from typing import Annotated, Final
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from schemas.access import KEY_SCOPES, Scope
+from schemas.api.base import PageQuery, Request
+from schemas.fields import MAX_LABELS, Instant, Label, Moment, Name
+
+OVERLAP_S: Final = 86_400
+"""How long a rotated key's former secret works on, unless told."""
+
+_MAX_OVERLAP_S: Final = 30 * 86_400
+
+
+def _of_a_key(scopes: frozenset[Scope]) -> frozenset[Scope]:
+    if scopes - KEY_SCOPES:
+        raise ValueError(f"may only be of {', '.join(sorted(KEY_SCOPES))}")
+    return scopes
+
+
+class ApiKeysQuery(PageQuery):
+    """All API keys of the company."""
+
+
+class ApiKeyRequest(Request):
+    """What the key is called and what it may do."""
+
+    name: Name
+    scopes: Annotated[frozenset[Scope], Field(min_length=1), AfterValidator(_of_a_key)]
+    groups: Annotated[tuple[Label, ...], Field(min_length=1, max_length=MAX_LABELS)] | None = None
+    """The only groups of users that the key sees, changes, searches and enrols into; without them, all."""
+    expires_at: Moment | None = None
+    """When the key stops working; without it, never."""
+
+
+class RotateRequest(Request):
+    """How the old secret goes."""
+
+    overlap_s: int = Field(default=OVERLAP_S, ge=0, le=_MAX_OVERLAP_S)
+    """For how many seconds the secret that is replaced works on; 0 ends it at once, after a leak."""
+
+
+class ApiKeyAnswer(BaseModel):
+    """An API key, without its secret."""
+
+    key_id: UUID
+    name: str
+    scopes: list[Scope]
+    groups: list[str] | None
+    last_four: str
+    """The last characters of the key, to tell keys apart; they are part of its checksum."""
+    created_at: Instant
+    created_by: str
+    rotated_at: Instant | None
+    previous_works_until: Instant | None
+    """Until when the secret from before the last rotation works; null when it does not (any more)."""
+    expires_at: Instant | None
+
+
+class ApiKeyPage(BaseModel):
+    """API keys, newest first."""
+
+    items: list[ApiKeyAnswer]
+    next_cursor: str | None
+
+
+class ApiKeySecretAnswer(ApiKeyAnswer):
+    """An API key with its secret, which is shown here and never again."""
+
+    api_key: str

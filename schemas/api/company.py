@@ -1,0 +1,55 @@
+"""The company as its admins see it."""
+
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from schemas.api.base import Request
+from schemas.fields import Instant
+from schemas.policies import CompanyPolicies
+from schemas.recognition import ModelStamp
+from schemas.scoring import ThresholdSource
+
+
+class CloseQuery(Request):
+    """That it is really meant."""
+
+    confirm: UUID
+    """The company's own id."""
+
+
+class OperatingPointAnswer(BaseModel):
+    """What the policies come to for the people who are enrolled now."""
+
+    faces: int
+    """How many faces a search compares with: rates are reckoned over them."""
+    users: int
+    threshold: float
+    """Percent of confidence that a candidate must reach."""
+    score: float | None
+    """The lowest score that matches; null when none does."""
+    threshold_source: ThresholdSource
+    fpir: float
+    """The share of strangers who are taken for somebody at that score."""
+    extrapolated: bool
+    """Whether `fpir` lies beyond the data it was measured on, and so is an upper bound."""
+    expected_miss_rate: float | None
+    """The share of photos of a person with one face enrolled that score less; more faces miss less. Null
+    where it was not measured."""
+    duplicate_score: float
+    """The score from which on a new face is somebody else's who is enrolled."""
+    same_user_score: float
+    """The score that a user's new face must reach with the user's most similar other face."""
+
+
+class CompanyAnswer(BaseModel):
+    """The company, its policies and what they come to."""
+
+    company_id: UUID
+    company_name: str
+    created_at: Instant
+    model: ModelStamp
+    policies: CompanyPolicies
+    users: int
+    faces: int
+    operating_point: OperatingPointAnswer
