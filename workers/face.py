@@ -12,6 +12,7 @@ from infra.keys.company import CompanyKeyGone
 from infra.keys.job import JobCipher
 from infra.messaging import open_body
 from infra.objects.port import ObjectNotFound
+from infra.repositories.accounts import is_open
 from infra.repositories.jobs import Ending
 from infra.services import Services
 from schemas.jobs import JobRecord
@@ -54,7 +55,7 @@ class FaceStage:
             return None  # The company was deleted, and with it the right and the means to do this.
         job = await services.jobs.get(company_id, header.job_id)
         company = await services.accounts.company(company_id)
-        if job is None or job.wrapped_key is None or company is None:
+        if job is None or job.wrapped_key is None or not is_open(company):
             return None
         now = services.clock.now()
         if job.deadline_at is not None and job.deadline_at <= now:

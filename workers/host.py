@@ -18,6 +18,7 @@ from infra.child import ChildBusy, ChildFailed
 from infra.services import Services
 from infra.vectors.port import Vectors, VectorsError
 from schemas.scoring import Calibration
+from workers.closing import Closer
 from workers.dead_letters import JobDeadLetters
 from workers.ending import Finisher
 from workers.enrolling import Enroller
@@ -70,6 +71,7 @@ class WorkerHost:
         remover = Remover(services, self._indexer, self._finisher)
         self._registrar = Registrar(services, self._indexer, gallery, self._finisher, remover, calibration)
         self._sweeper = Sweeper(services, self._finisher)
+        self._closer = Closer(services, vectors)
         self._doorbell = Doorbell()
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
@@ -101,6 +103,7 @@ class WorkerHost:
             decisions = await stack.enter_async_context(self._window(topics.TEMPLATES))
             async with asyncio.TaskGroup() as group:
                 chores = [group.create_task(self._every(*chore)) for chore in self._chores()]
+                chores.append(group.create_task(self._clear_when_rung()))
                 face_worker = FaceWorker(self._stage, searches, enrolments, self._doorbell, self._stopping)
                 registrar_worker = RegistrarWorker(self._registrar, decisions)
                 consumers = [group.create_task(worker.run()) for worker in (face_worker, registrar_worker)]
@@ -146,6 +149,7 @@ class WorkerHost:
             ("lost jobs", _SWEEP_EVERY_S, self._sweeper.end_lost_jobs),
             ("orphaned blobs", _SWEEP_EVERY_S, self._sweeper.drop_orphaned_blobs),
             ("expired records", _SWEEP_EVERY_S, self._sweeper.drop_expired),
+            ("closed companies", _SWEEP_EVERY_S, self._closer.clear_closed),
             ("consumed messages", _CLEAN_EVERY_S, self._clean),
         )
 
@@ -156,10 +160,21 @@ class WorkerHost:
     async def _every(self, name: str, period_s: float, chore: Callable[[], Awaitable[object]]) -> None:
         while True:
             await self._services.clock.sleep(period_s)
-            try:
-                await chore()
-            except STORE_DOWN:
-                _log.warning("chore_put_off", chore=name)  # The next round does it.
+            await self._do(name, chore)
+
+    async def _clear_when_rung(self) -> None:
+        """A company that was closed in this process is cleared away at once."""
+        while True:
+            rung = self._services.closings.listen()
+            await self._do("closed companies", self._closer.clear_closed)
+            await rung.wait()
+
+    @staticmethod
+    async def _do(name: str, chore: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await chore()
+        except STORE_DOWN:
+            _log.warning("chore_put_off", chore=name)  # The next round does it.
 
     @staticmethod
     async def _answers(question: Awaitable[object]) -> str:

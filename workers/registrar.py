@@ -16,6 +16,7 @@ from infra.broker.port import Delivery
 from infra.keys.company import CompanyKey
 from infra.messaging import open_body
 from infra.objects.port import ObjectsError
+from infra.repositories.accounts import is_open
 from infra.repositories.faces import AlreadyDecided, Overtaken
 from infra.repositories.jobs import Ending
 from infra.repositories.users import EpochMoved
@@ -105,8 +106,8 @@ class Registrar:
         """
         key = await self._services.keys.get(company_id)
         company = await self._services.accounts.company(company_id)
-        if company is None:
-            return
+        if not is_open(company):
+            return  # It was deleted; a key that is still cached must not bring anything of it back.
         enrolments: list[_Enrolment] = []
         for delivery in deliveries:
             header, _, _ = decode_message(delivery.value)

@@ -4,6 +4,7 @@ from contextlib import suppress
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeGuard
 from uuid import UUID
 
 from infra.clock import Clock
@@ -21,8 +22,8 @@ class EmailTaken(Exception):
     """Another account has this e-mail address."""
 
 
-def is_open(company: Company | None) -> bool:
-    """Whether credentials of the company count."""
+def is_open(company: Company | None) -> TypeGuard[Company]:
+    """Whether the company is there and not closed: whether its credentials count, and its work is done."""
     return company is not None and company.state is CompanyState.ACTIVE
 
 

@@ -96,7 +96,7 @@ WRONG: list[tuple[dict[str, Any], dict[str, str]]] = [
     ),
     (
         {"policies": {"duplicate": {"on_duplicate": "ignore"}}},
-        {"policies.duplicate.on_duplicate": "must be 'reject', 'flag' or 'allow'"},
+        {"policies.duplicate.on_duplicate": "must be one of 'reject', 'flag' or 'allow'"},
     ),
     (
         {"policies": {"retention": {"keep_photos": 1}}},
