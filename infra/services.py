@@ -10,6 +10,7 @@ from infra.keys.company import CompanyKeys
 from infra.keys.master import MasterKey
 from infra.keys.platform import PlatformKey
 from infra.objects.port import Objects
+from infra.repositories.access_log import AccessLog
 from infra.repositories.accounts import Accounts
 from infra.repositories.claims import Claims
 from infra.repositories.admins import Admins
@@ -54,6 +55,7 @@ class Services:
     jobs: Jobs
     job_lists: JobLists
     claims: Claims
+    access_log: AccessLog
     submission: Submission
     closings: Doorbell
     """Rung when a company was closed here, so that clearing it away need not wait for the next sweep."""
@@ -98,6 +100,7 @@ class Services:
             jobs=jobs,
             job_lists=JobLists(documents),
             claims=Claims(documents, keys, platform, clock),
+            access_log=AccessLog(documents),
             submission=Submission(jobs, broker, objects, keys, clock, entropy, settings.max_inline_bytes),
             closings=Doorbell(),
         )

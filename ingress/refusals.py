@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from infra.repositories.jobs import Ending, LogEntry
+from infra.repositories.access_log import LogEntry
+from infra.repositories.jobs import Ending
 from ingress.calls import Call
 from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
 from schemas.policies import RetentionPolicy

@@ -7,7 +7,8 @@ import structlog
 from pydantic import JsonValue
 
 from infra.objects.port import ObjectsError
-from infra.repositories.jobs import Ending, LogEntry
+from infra.repositories.access_log import LogEntry
+from infra.repositories.jobs import Ending
 from infra.services import Services
 from schemas.jobs import ATTEMPT_KINDS, JobKind, JobRecord, JobState, LogDetails, Outcome
 from schemas.policies import RetentionPolicy

@@ -4,7 +4,8 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from infra.repositories.jobs import Ending, LogEntry
+from infra.repositories.access_log import LogEntry
+from infra.repositories.jobs import Ending
 from infra.services import Services
 from schemas.jobs import JobRecord, JobState, LogDetails, Outcome
 from schemas.messages import TemplateBody

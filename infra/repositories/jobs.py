@@ -9,26 +9,13 @@ from pydantic import BaseModel, JsonValue
 from infra.clock import Clock
 from infra.documents.port import AlreadyExists, Documents, Page, Range, Scalar
 from infra.keys.company import CompanyKey, CompanyKeys
+from infra.repositories.access_log import LogEntry, logged, opened_details, without_user
 from infra.repositories.collections import JOBS
 from schemas.events import Event
 from schemas.ids import derived_id
-from schemas.jobs import JobRecord, JobState, LogDetails, Outcome
+from schemas.jobs import JobRecord, JobState, LogDetails
 from schemas.policies import RetentionPolicy
 from schemas.problems import Problem
-
-
-@dataclass(frozen=True)
-class LogEntry:
-    """What the terminal write says for the access log; the personal part (`details`) is sealed."""
-
-    outcome: Outcome
-    details: LogDetails | None = None
-    user_hashes: tuple[str, ...] = ()
-    photo_hash: str | None = None
-    score: float | None = None
-    similarity: float | None = None
-    confidence_percent: float | None = None
-    threshold_percent: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,10 +90,7 @@ class Jobs:
 
     async def log_details(self, company_id: UUID, job: JobRecord) -> LogDetails:
         """The personal part of an access-log entry."""
-        if job.log_sealed is None:
-            return LogDetails(id=job.id)
-        key = await self.keys.get(company_id)
-        return LogDetails.model_validate_json(key.open_text("job.log", job.id, job.log_sealed))
+        return opened_details(job, await self.keys.get(company_id))
 
     async def forget_user(self, company_id: UUID, user_hash: str, pseudonym: str) -> int:
         """Erase a person from ended jobs: answers go, log entries keep what happened under a pseudonym that
@@ -125,8 +109,7 @@ class Jobs:
             changes: list[tuple[JobRecord, dict[str, Scalar]]] = []
             for job in page.items:
                 if job.state is not JobState.QUEUED:
-                    details = await self.log_details(company_id, job)
-                    cleaned = _without(job, details, user_hash, pseudonym, key)
+                    cleaned = _without(job, user_hash, pseudonym, key)
                     changes.append((cleaned, {"version": job.version}))
             forgotten += sum(await self.documents.compare_and_set_many(JOBS, company_id, changes))
             if page.next_key is None:
@@ -181,34 +164,6 @@ class Jobs:
             limit=limit,
         )
 
-    async def log(
-        self,
-        company_id: UUID,
-        *,
-        user_hash: str | None,
-        outcome: Outcome | None,
-        start: datetime | None,
-        end: datetime | None,
-        after: tuple[Scalar, ...] | None,
-        limit: int,
-    ) -> Page[JobRecord]:
-        """Access-log entries, newest first."""
-        where: dict[str, Scalar] = {"logged": True}
-        if user_hash is not None:
-            where["log_user_hashes"] = user_hash
-        if outcome is not None:
-            where["outcome"] = outcome
-        return await self.documents.find(
-            JOBS,
-            company_id,
-            where=where,
-            within=Range("created_at", start=start, end=end) if start or end else None,
-            order_by=("created_at",),
-            descending=True,
-            after=after,
-            limit=limit,
-        )
-
 
 def _body(answer: BaseModel) -> str:
     """A result says what it has none of (`best: null`); a problem leaves it out."""
@@ -226,7 +181,6 @@ def _ended(
         occurred_at=now,
         data=ending.event_data,
     )
-    details = log.details if log else None
     return job.model_copy(
         update={
             "version": job.version + 1,
@@ -239,46 +193,22 @@ def _ended(
             "result_sealed": key.seal_text("job.result", job.id, _body(ending.answer)),
             "events": (event,),
             "events_pending": True,
-            "logged": log is not None,
-            "outcome": log.outcome if log else None,
-            "photo_hash": log.photo_hash if log else None,
-            "log_user_hashes": log.user_hashes if log else (),
+            **logged(job, log, key),
             "mentions": ending.mentions,
             "subject_user_hash": job.subject_user_hash if job.subject_user_hash in ending.mentions else None,
-            "log_sealed": key.seal_text("job.log", job.id, details.model_dump_json()) if details else None,
-            "score": log.score if log else None,
-            "similarity": log.similarity if log else None,
-            "confidence_percent": log.confidence_percent if log else None,
-            "threshold_percent": log.threshold_percent if log else None,
             "result_expires_at": now + timedelta(days=retention.job_result_days),
             "expires_at": now + timedelta(days=kept),
         }
     )
 
 
-def _without(
-    job: JobRecord, details: LogDetails, user_hash: str, pseudonym: str, key: CompanyKey
-) -> JobRecord:
-    def replaced(user_id: str | None) -> str | None:
-        spoken_of = user_id is not None and key.lookup("user.id", user_id) == user_hash
-        return pseudonym if spoken_of else user_id
-
-    cleaned = details.model_copy(
-        update={
-            "user_id": replaced(details.user_id),
-            "other_user_ids": tuple(replaced(other) for other in details.other_user_ids),
-            "nearest_user_id": replaced(details.nearest_user_id),
-        }
-    )
-    own = user_hash in (*job.log_user_hashes, job.subject_user_hash)
+def _without(job: JobRecord, user_hash: str, pseudonym: str, key: CompanyKey) -> JobRecord:
     return job.model_copy(
         update={
+            **without_user(job, user_hash, pseudonym, key),
             "version": job.version + 1,
             "result_sealed": None,
-            "log_sealed": key.seal_text("job.log", job.id, cleaned.model_dump_json()) if job.logged else None,
             "mentions": tuple(other for other in job.mentions if other != user_hash),
-            "log_user_hashes": tuple(other for other in job.log_user_hashes if other != user_hash),
             "subject_user_hash": None if job.subject_user_hash == user_hash else job.subject_user_hash,
-            "photo_hash": None if own else job.photo_hash,
         }
     )

@@ -15,7 +15,7 @@ async def index(call: Call, query: LogQuery) -> web.Response:
     """Attempts at recognition, newest first: of everybody or of one user, of a period, of one outcome."""
     services, company_id = call.services, call.company_id
     of_user = query.user_id is not None
-    page = await services.jobs.log(
+    page = await services.access_log.find(
         company_id,
         user_hash=await services.users.hash_of(company_id, query.user_id) if query.user_id else None,
         outcome=query.outcome,

@@ -10,7 +10,8 @@ from uuid import UUID
 from infra.broker.port import Delivery, Topic
 from infra.broker.topics import ENROLL, SEARCH, TEMPLATES
 from infra.messaging import open_body
-from infra.repositories.jobs import Ending, LogEntry
+from infra.repositories.access_log import LogEntry
+from infra.repositories.jobs import Ending
 from infra.services import Services
 from schemas.ids import derived_id
 from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
