@@ -12,10 +12,10 @@ from infra.keys.platform import PlatformKey
 from infra.objects.port import Objects
 from infra.repositories.access_log import AccessLog
 from infra.repositories.accounts import Accounts
-from infra.repositories.claims import Claims
 from infra.repositories.admins import Admins
 from infra.repositories.api_keys import ApiKeys
 from infra.repositories.audit import Audit
+from infra.repositories.claims import Claims
 from infra.repositories.companies import Companies
 from infra.repositories.faces import Faces
 from infra.repositories.job_lists import JobLists
@@ -100,7 +100,7 @@ class Services:
             jobs=jobs,
             job_lists=JobLists(documents),
             claims=Claims(documents, keys, platform, clock),
-            access_log=AccessLog(documents),
+            access_log=AccessLog(documents, keys),
             submission=Submission(jobs, broker, objects, keys, clock, entropy, settings.max_inline_bytes),
             closings=Doorbell(),
         )

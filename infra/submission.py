@@ -26,6 +26,7 @@ from schemas.messages import (
     SearchFields,
     VerifyFields,
 )
+from schemas.results import Location
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,10 @@ class Submission:
         job, _ = await self._new_job(by, kind, None, **subject)
         return await self._accept(by.company_id, job)
 
-    async def _accept(self, company_id: UUID, job: JobRecord) -> JobRecord:
+    async def _accept(self, company_id: UUID, job: JobRecord, location: Location | None = None) -> JobRecord:
         """Write the job's record; answers the one that counts, which may have been there before."""
         try:
-            await self.jobs.accept(company_id, job, synced=False)
+            await self.jobs.accept(company_id, job, synced=False, location=location)
         except AlreadyExists:
             earlier = await self.jobs.get(company_id, UUID(job.id))
             if earlier is None:
@@ -169,7 +170,8 @@ class Submission:
             job = job.model_copy(update={"blob_key": f"inflight/{job.id}"})
         # The record first: a blob or a message without a record is swept away, a record without them is
         # ended.
-        accepted = await self._accept(by.company_id, job)
+        asked = body.search or body.verify
+        accepted = await self._accept(by.company_id, job, asked.location if asked else None)
         if accepted is not job:
             if accepted.wrapped_key is None:
                 return accepted  # It has ended.

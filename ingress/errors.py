@@ -7,7 +7,7 @@ from aiohttp.typedefs import Handler
 
 from infra.broker.port import BrokerUnavailable
 from infra.crypto.passwords import PasswordsBusy
-from infra.documents.port import DocumentsUnavailable
+from infra.documents.port import DocumentsUnavailable, UnfitPosition
 from infra.keys.errors import CompanyKeyGone, KeyFault
 from infra.objects.port import ObjectsUnavailable
 from infra.telemetry import get_logger
@@ -70,6 +70,8 @@ def _problem_of(error: Exception) -> ProblemError:
             return error
         case CompanyKeyGone():
             return ProblemError("invalid_token")  # Whoever held it belonged to a company that was deleted.
+        case UnfitPosition():
+            return ProblemError("invalid_cursor")  # Its digest needs no key: somebody has made it up.
         case KeyFault():
             _log.error("keys_unusable", exc_info=error)
             return ProblemError("unavailable")

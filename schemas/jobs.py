@@ -74,6 +74,9 @@ class JobRecord(Record):
     """Which face the job deletes."""
     mentions: tuple[str, ...] = ()
     """Every user whom the record speaks of, by hash: in no list, but erasure must find them all."""
+    log_sealed: bytes | None = None
+    """The personal part of the log entry (`LogDetails`), sealed. Of a job that has not ended: what is known
+    of it already."""
 
     # Written by the terminal write only.
     logged: bool = False
@@ -88,8 +91,8 @@ class JobRecord(Record):
     photo_hash: str | None = None
     log_user_hashes: tuple[str, ...] = ()
     """Who was matched or enrolled, the most prominent face's user first: in whose lists the entry is."""
-    log_sealed: bytes | None = None
-    """The personal part of the log entry (`LogDetails`), sealed."""
+    log_filters: tuple[str, ...] = ()
+    """What the entry can be listed by: a keyed hash for each combination of user, device and API key."""
     score: float | None = None
     similarity: float | None = None
     confidence_percent: float | None = None

@@ -35,7 +35,7 @@ def decode_cursor(cursor: str, listing: str, filters: Mapping[str, object]) -> P
     else."""
     try:
         return _decoded(cursor, listing, filters)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         raise ProblemError("invalid_cursor") from None
 
 

@@ -38,6 +38,12 @@ _TYPES: Final = (
         "Send application/json or multipart/form-data.",
     ),
     ProblemType(
+        "not_acceptable",
+        406,
+        "There is no such format of this",
+        "Send an Accept header with one of the types that the detail names, or none.",
+    ),
+    ProblemType(
         "body_too_large", 413, "The body is too large", "Send a smaller photo; the limit is in the detail."
     ),
     ProblemType(

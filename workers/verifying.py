@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from infra.repositories.jobs import Ending, LogEntry
+from infra.repositories.access_log import LogEntry
+from infra.repositories.jobs import Ending
 from infra.services import Services
 from schemas.jobs import JobState, LogDetails, Outcome
 from schemas.messages import VerifyFields

@@ -72,6 +72,10 @@ class AlreadyExists(DocumentsError):
         self.index = index
 
 
+class UnfitPosition(DocumentsError):
+    """`after` is no position in the order that was asked for: it was made up, or comes from another list."""
+
+
 class DocumentsUnavailable(DocumentsError):
     """The store does not answer (down, disk full, time-out): try again later."""
 
@@ -151,7 +155,7 @@ class Documents(ABC):
 
         `where` is equality, a sequence as value means "one of". `order_by` ends with "id" (added when
         missing), so that the order is total; `after` holds the values of those fields of the last record
-        seen. Served by a declared index, else it raises DocumentsError.
+        seen; UnfitPosition where it can't be. Served by a declared index, else it raises DocumentsError.
         """
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """Accounts: companies, the members who log in to them, and their sessions."""
 
-from contextlib import suppress
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeGuard

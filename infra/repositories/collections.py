@@ -50,9 +50,9 @@ JOBS: Final = Collection(
         Index(("kind", "state", "created_at")),
         Index(("submitted_by", "created_at")),
         Index(("logged", "created_at")),
-        Index(("logged", "log_user_hashes", "created_at")),
-        Index(("logged", "outcome", "created_at")),
-        Index(("logged", "log_user_hashes", "outcome", "created_at")),
+        Index(("outcome", "created_at")),
+        # All other lists of the access log: one stretch for each outcome, merged where none is asked for.
+        Index(("log_filters", "outcome", "created_at")),
         Index(("mentions",)),
         Index(("result_expires_at",)),
     ),

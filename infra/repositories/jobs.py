@@ -9,13 +9,14 @@ from pydantic import BaseModel, JsonValue
 from infra.clock import Clock
 from infra.documents.port import AlreadyExists, Documents, Page, Range, Scalar
 from infra.keys.company import CompanyKey, CompanyKeys
-from infra.repositories.access_log import LogEntry, logged, opened_details, without_user
+from infra.repositories.access_log import LogEntry, begun, logged, opened_details, without_user
 from infra.repositories.collections import JOBS
 from schemas.events import Event
 from schemas.ids import derived_id
 from schemas.jobs import JobRecord, JobState, LogDetails
 from schemas.policies import RetentionPolicy
 from schemas.problems import Problem
+from schemas.results import Location
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,12 @@ class Jobs:
     keys: CompanyKeys
     clock: Clock
 
-    async def accept(self, company_id: UUID, job: JobRecord, *, synced: bool) -> None:
+    async def accept(
+        self, company_id: UUID, job: JobRecord, *, synced: bool, location: Location | None = None
+    ) -> None:
+        """Keep a new job; `location` is where an attempt is made, for its log entry."""
+        if location is not None:
+            job = begun(job, location.model_dump(exclude_none=True), await self.keys.get(company_id))
         await self.documents.insert(JOBS, company_id, job, synced=synced)
 
     async def get(self, company_id: UUID, job_id: UUID) -> JobRecord | None:

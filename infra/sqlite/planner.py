@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
-from infra.documents.port import DocumentsError, Range, Scalar
+from infra.documents.port import DocumentsError, Range, Scalar, UnfitPosition
 from infra.sqlite.table import Table, TableIndex, column
 from infra.sqlite.values import Field, SqlValue
 
@@ -219,9 +219,12 @@ def _beyond(table: Table[Any], listing: Listing) -> list[Conditions]:
     """The ways to lie after the keyset position: equal in the first fields, beyond it in the next."""
     if listing.after is None:
         return [Conditions()]
-    if len(listing.after) != len(listing.order_by):
-        raise DocumentsError("the position to go on from does not fit the order")
     fields = [table.field(name) for name in listing.order_by]
+    try:
+        for field, value in zip(fields, listing.after, strict=True):
+            field.encode(value)
+    except (DocumentsError, ValueError):
+        raise UnfitPosition("the position to go on from does not fit the order") from None
     branches: list[Conditions] = []
     equal = Conditions()
     for field, value in zip(fields, listing.after, strict=True):

@@ -1,52 +1,110 @@
 """The access log: GET /logs."""
 
-from uuid import UUID
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from infra.repositories.access_log import LogFilter
 from ingress.answers import json_response
 from ingress.calls import Call
 from ingress.listing import next_page, position_of
-from schemas.api.logs import LogItem, LogPage, LogQuery
-from schemas.jobs import JobRecord, Outcome
+from ingress.log_formats import FORMATS, LogFormat, log_items, log_lines
+from ingress.negotiation import accepted
+from ingress.streaming import streamed
+from ingress.validation import invalid_fields
+from schemas.api.logs import LogPage, LogQuery
+from schemas.jobs import JobRecord
+from schemas.paging import encode_cursor
+from schemas.problems import FieldError
+
+_LISTING: Final = "logs"
+_MAX_ITEMS: Final = 500
+_PAGE: Final = 500
+_JSON: Final = "application/json"
 
 
-async def index(call: Call, query: LogQuery) -> web.Response:
-    """Attempts at recognition, newest first: of everybody or of one user, of a period, of one outcome."""
-    services, company_id = call.services, call.company_id
-    of_user = query.user_id is not None
-    page = await services.access_log.find(
-        company_id,
-        user_hash=await services.users.hash_of(company_id, query.user_id) if query.user_id else None,
-        outcome=query.outcome,
-        start=query.from_,
-        end=query.to,
-        after=position_of(query, "logs"),
-        limit=query.limit,
+async def index(call: Call, query: LogQuery) -> web.StreamResponse:
+    """Attempts at recognition, newest first: of everybody or of one user, of a device, of a period, of one
+    outcome. JSON in pages; CSV and NDJSON, for who accepts one of them more gladly, with all that there are.
+    """
+    format_ = FORMATS.get(accepted(call.request, [_JSON, *FORMATS]))
+    if format_ is None:
+        return await _page(call, query)
+    return await streamed(
+        call,
+        _pieces(call, query, format_),
+        content_type=format_.content_type,
+        filename=f"access-log.{format_.extension}",
     )
-    cursor, headers = next_page(call.request, query, "logs", page.next_key)
-    items = [await _item(call, job, of_user=of_user) for job in page.items]
-    response = json_response(LogPage(items=items, next_cursor=cursor))
-    response.headers.update(headers)
+
+
+async def _page(call: Call, query: LogQuery) -> web.Response:
+    if query.limit > _MAX_ITEMS:
+        raise invalid_fields([FieldError(field="limit", message=f"must be at most {_MAX_ITEMS} for JSON")])
+    services = call.services
+    page = await services.access_log.find(
+        call.company_id, _filter(call, query), after=position_of(query, _LISTING), limit=query.limit
+    )
+    key = await services.keys.get(call.company_id)
+    cursor, headers = next_page(call.request, query, _LISTING, page.next_key)
+
+    def written() -> web.Response:
+        items = list(log_items(page.items, key, with_nearest=_with_nearest(call, query)))
+        return json_response(LogPage(items=items, next_cursor=cursor))
+
+    response = await asyncio.to_thread(written)
+    response.headers.update({**headers, hdrs.VARY: hdrs.ACCEPT})
     return response
 
 
-async def _item(call: Call, job: JobRecord, *, of_user: bool) -> LogItem:
-    details = await call.services.jobs.log_details(call.company_id, job)
-    return LogItem(
-        time=job.created_at,
-        job_id=UUID(job.id),
-        kind=job.kind,
-        outcome=job.outcome or Outcome.FAILED,
-        code=job.code,
-        user_id=details.user_id,
-        nearest_user_id=None if of_user else details.nearest_user_id,
-        score=job.score,
-        similarity=job.similarity,
-        confidence=job.confidence_percent,
-        threshold=job.threshold_percent,
-        location=details.location,
-        photo_hash=job.photo_hash,
-        credential=job.submitted_by,
-        correlation_id=job.correlation_id,
+async def _pieces(call: Call, query: LogQuery, format_: LogFormat) -> AsyncGenerator[bytes]:
+    """What was in the log at the start, each entry once; what ends meanwhile may be in it or not.
+
+    One page is in memory at a time. The company's key is asked for with each, so that nothing is told of a
+    company that is gone.
+    """
+    services, filters = call.services, query.filters()
+    left = query.limit if "limit" in query.model_fields_set else None
+    position = position_of(query, _LISTING)
+    with_nearest = _with_nearest(call, query)
+
+    def cursor_of(job: JobRecord) -> str:
+        return encode_cursor((job.created_at, job.id), _LISTING, filters)
+
+    head = format_.head
+    while True:
+        page = await services.access_log.find(
+            call.company_id,
+            _filter(call, query),
+            after=position,
+            limit=_PAGE if left is None else min(_PAGE, left),
+        )
+        lines = log_lines(
+            page.items, await services.keys.get(call.company_id), cursor_of, with_nearest=with_nearest
+        )
+        yield head + await asyncio.to_thread(format_.page, lines)
+        head = b""
+        left = None if left is None else left - len(page.items)
+        if page.next_key is None or left == 0:
+            return
+        position = page.next_key
+
+
+def _filter(call: Call, query: LogQuery) -> LogFilter:
+    """A key that is bound to groups sees the attempts that it sent itself: whose the others were about, of
+    strangers above all, no group tells."""
+    bound = call.identity.groups is not None
+    return LogFilter(
+        user_id=query.user_id,
+        device_id=query.device_id,
+        submitted_by=call.identity.credential if bound else None,
+        outcome=query.outcome,
+        start=query.from_,
+        end=query.to,
     )
+
+
+def _with_nearest(call: Call, query: LogQuery) -> bool:
+    return query.user_id is None and call.identity.groups is None

@@ -1,5 +1,6 @@
 """The access log as a client sees it."""
 
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue
@@ -8,15 +9,23 @@ from schemas.api.base import PageQuery
 from schemas.fields import Instant, Moment, UserId
 from schemas.jobs import JobKind, Outcome
 
+DeviceId = Annotated[str, Field(min_length=1, max_length=128)]
+
 
 class LogQuery(PageQuery):
-    """Which access-log entries: of one user, of a period (`from` inclusive, `to` exclusive), of one
-    outcome."""
+    """Which access-log entries: of one user, of one device (`location.device_id` of a search), of a period
+    (`from` inclusive, `to` exclusive), of one outcome; of all that is given, those that fit all of it.
 
+    As JSON a page has at most 500. CSV and NDJSON hold all that fit, or the newest `limit` of them, however
+    many.
+    """
+
+    limit: int = Field(default=50, ge=1)
     user_id: UserId | None = None
     from_: Moment | None = Field(default=None, alias="from")
     to: Moment | None = None
     outcome: Outcome | None = None
+    device_id: DeviceId | None = None
 
 
 class LogItem(BaseModel):
@@ -29,8 +38,10 @@ class LogItem(BaseModel):
     outcome: Outcome
     code: str | None
     user_id: str | None
+    other_user_ids: list[str]
+    """Who else was matched, where all faces of a photo were asked for."""
     nearest_user_id: str | None
-    """Who came nearest without matching; in no list of one user."""
+    """Who came nearest without matching; in no list of one user, and for no key that is bound to groups."""
     score: float | None
     similarity: float | None
     confidence: float | None
@@ -39,6 +50,12 @@ class LogItem(BaseModel):
     photo_hash: str | None
     credential: str
     correlation_id: str
+
+
+class LogLine(LogItem):
+    """A line of an export. `cursor` is where to go on after it, with the same filters."""
+
+    cursor: str
 
 
 class LogPage(BaseModel):

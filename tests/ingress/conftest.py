@@ -139,7 +139,8 @@ class Client:
             method, f"{self.base_url}{path}", headers={**given, **(headers or {})}, **options
         ) as response:
             content = await response.read()
-            body = await response.json(content_type=None) if "json" in response.content_type else None
+            is_json = response.content_type in {"application/json", "application/problem+json"}
+            body = await response.json(content_type=None) if is_json else None
             return Answer(response.status, response.headers, content, body)
 
     async def register(self, email: str = "ada@example.org") -> "Client":
