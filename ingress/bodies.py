@@ -1,10 +1,14 @@
 """Reading what a route takes: each input says what it reads, checks it, and hands the handler its model."""
 
 import asyncio
+import json
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Generic, TypeVar, cast
+from urllib.parse import unquote_to_bytes
 
 from aiohttp import HttpVersion11, hdrs, web
 from pydantic import BaseModel
@@ -19,6 +23,8 @@ M = TypeVar("M", bound=BaseModel)
 
 _JSON_MAX_BYTES: Final = 64 * 1024
 _JSON_TIMEOUT_S: Final = 15
+_MAX_NAME_CHARS: Final = 64
+_BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class Input(ABC, Generic[T]):
@@ -43,10 +49,14 @@ class Query(Input[M]):
         self.model = model
 
     async def read(self, call: Call) -> M:
+        if not _is_encoded_text(call.request.raw_path.partition("?")[2]):
+            raise ProblemError("malformed_request", "The query is not percent-encoded UTF-8.")
         query = call.request.query
         doubled = sorted({name for name in query if len(query.getall(name)) > 1})
         if doubled:
-            raise invalid_fields([FieldError(field=name, message="is given twice") for name in doubled])
+            raise invalid_fields(
+                [FieldError(field=name[:_MAX_NAME_CHARS], message="is given twice") for name in doubled]
+            )
         return validated(self.model, dict(query))
 
 
@@ -97,27 +107,69 @@ async def read_body(request: web.Request, *, max_bytes: int) -> bytes:
 async def begin_body(request: web.Request) -> None:
     """Call before reading: refuses an encoded body, and tells a client that asked first to go on."""
     # Photos don't compress, and what is small needn't: nothing here is decompressed, so no bomb can go off.
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+    if {encoding.lower() for encoding in request.headers.getall(hdrs.CONTENT_ENCODING, [])} - {"identity"}:
         raise ProblemError("unsupported_content_type", "Send the body without Content-Encoding.")
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version == HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # The answer itself has not been begun.
 
 
+class NameTwice(ValueError):
+    """A JSON object has a name more than once. Parsers differ in which of the two they take."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("a name is given twice")
+        self.name = name
+
+
 def json_value(text: bytes | str) -> Any:
-    """Parse JSON strictly: no NaN, no half surrogates, no nesting beyond 200. Raises ValueError."""
-    return from_json(text, allow_inf_nan=False)
+    """Parse JSON strictly: no NaN or infinity, no half surrogates, no name twice, no nesting beyond 200.
+    Raises ValueError."""
+    value = from_json(text, allow_inf_nan=False)
+    # That parser keeps the last of two, and makes infinity of 1e999; this one can be told not to.
+    json.loads(text, object_pairs_hook=_named_once, parse_float=_finite)
+    return value
 
 
 def json_object(body: bytes) -> dict[str, Any]:
     """A body that must be a JSON object. Raises ProblemError."""
     try:
         value = json_value(body)
+    except NameTwice as refusal:
+        raise invalid_fields(
+            [FieldError(field=refusal.name[:_MAX_NAME_CHARS], message="is given twice")]
+        ) from None
     except ValueError:
         raise ProblemError("malformed_body", "This is not valid JSON in UTF-8.") from None
     if not isinstance(value, dict):
         raise ProblemError("malformed_body", "Send a JSON object.")
     return cast(dict[str, Any], value)
+
+
+def _is_encoded_text(query: str) -> bool:
+    """Whether a query says what it means: what can't be decoded would be searched for as it stands."""
+    if _BROKEN_ESCAPE.search(query):
+        return False
+    try:
+        unquote_to_bytes(query).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> None:
+    names: set[str] = set()
+    for name, _ in pairs:
+        if name in names:
+            raise NameTwice(name)
+        names.add(name)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is out of range")
+    return number
 
 
 def _too_large(max_bytes: int) -> ProblemError:
