@@ -40,7 +40,7 @@ async def test_each_attempt_is_one_entry_whatever_became_of_it(
         "invalid_threshold": {"threshold": "1"},
         "threshold_too_low": {"threshold": "2%"},
     }.items():
-        await attempts.ended("refused", code, await client.search(**fields))
+        await attempts.ended("refused", code, await client.search(None, headers=None, **fields))
     for code, body, content_type in (
         ("malformed_body", b"nothing", FORM),
         ("malformed_body", b"{", "application/json"),

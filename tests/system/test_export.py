@@ -1,0 +1,192 @@
+"""A million entries of the access log, streamed by the real service:
+`.venv/bin/pytest -s -m long tests/system/test_export.py`.
+
+The figures are printed; what is asserted is that nothing is missing and that memory stays flat.
+"""
+
+import asyncio
+import sqlite3
+import statistics
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import aiohttp
+import psutil
+import pytest
+
+from infra.clock import SystemClock, system_entropy
+from infra.documents.sqlite import SqliteDocuments
+from infra.keys.company import CompanyKey
+from infra.opening import open_services
+from infra.repositories.access_log import LogEntry, logged
+from infra.repositories.collections import JOBS
+from infra.settings import Settings
+from infra.sqlite import records
+from infra.sqlite.table import Table
+from schemas.ids import new_id
+from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
+from schemas.recognition import ModelStamp
+from scripts.api_client import ApiClient
+from scripts.service_process import ServiceProcess
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+ENTRIES = 1_000_000
+FLAT_BYTES = 32 * 2**20
+WARMING = 100_000
+"""So many entries fill the caches of the store's readers (32 MiB each), which are a bound of their own."""
+BATCH = 10_000
+USERS = 1000
+DEVICES = 50
+NEWEST = datetime(2026, 6, 1, tzinfo=UTC)
+ACCOUNT = {"company_name": "Acme", "email": "ada@example.org", "password": "correct horse battery"}
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
+    service = ServiceProcess(tmp_path / "home", tmp_path / "serve.log")
+    await service.start()
+    async with ApiClient(service.url, service.ca_file) as api:
+        registered = await api.call("POST", "/register", json=ACCOUNT)
+    await service.stop()
+    await fill(service, UUID(registered.body["company_id"]))
+    await service.start()
+    yield service
+    await service.stop()
+
+
+async def fill(service: ServiceProcess, company_id: UUID) -> None:
+    """Entries as the terminal write makes them, straight into the file that the service will open."""
+    settings = Settings(
+        data_dir=Path(service.settings["FACEID_DATA_DIR"]),
+        master_key_file=Path(service.settings["FACEID_MASTER_KEY_FILE"]),
+        key_store=service.settings["FACEID_KEY_STORE"],
+    )
+    table = Table(JOBS)
+    async with open_services(settings, ModelStamp(id="none", version="1"), SystemClock()) as services:
+        assert isinstance(services.documents, SqliteDocuments)
+        key = await services.keys.get(company_id)
+        users = [key.lookup("user.id", f"user-{number}") for number in range(USERS)]
+        for start in range(0, ENTRIES, BATCH):
+
+            def batch(connection: sqlite3.Connection, start: int = start) -> None:
+                for number in range(start, start + BATCH):
+                    record = entry(number, users[number % USERS], key)
+                    records.insert(connection, table, company_id.bytes, record, record.model_dump_json())
+
+            await services.documents._file.write(batch, synced=False, timeout_s=300)
+
+
+def entry(number: int, user_hash: str, key: CompanyKey) -> JobRecord:
+    """One of three matched; each at a door, a second after the one before."""
+    at = NEWEST - timedelta(seconds=ENTRIES - number)
+    job = JobRecord(
+        id=str(new_id(at, system_entropy)),
+        kind=JobKind.SEARCH,
+        state=JobState.SUCCEEDED,
+        created_at=at,
+        ended_at=at,
+        deadline_at=None,
+        submitted_by="member:0198c0de-0000-7000-8000-000000000001",
+        correlation_id=f"attempt-{number}",
+        wrapped_key=None,
+    )
+    matched = number % 3 == 0
+    written = LogEntry(
+        outcome=Outcome.MATCHED if matched else Outcome.NOT_MATCHED,
+        user_hashes=(user_hash,) if matched else (),
+        details=LogDetails(
+            id=job.id,
+            user_id=f"user-{number % USERS}" if matched else None,
+            nearest_user_id=None if matched else f"user-{number % USERS}",
+            location={"device_id": f"door-{number % DEVICES}", "site": "hq"},
+        ),
+        photo_hash=f"{number:032x}",
+        score=0.5,
+        similarity=0.6,
+        confidence_percent=91.25,
+        threshold_percent=85,
+    )
+    return job.model_copy(update=dict(logged(job, written, key)))
+
+
+async def test_a_million_entries_are_streamed_in_flat_memory(service: ServiceProcess) -> None:
+    process = psutil.Process(service.pid)
+    async with ApiClient(service.url, service.ca_file) as api:
+        await api.log_in(ACCOUNT["email"], ACCOUNT["password"])
+        cold = process.memory_info().rss
+        await streamed(api, "text/csv", process, limit=WARMING)
+        before = process.memory_info().rss
+        print(f"\nmemory: {cold / 2**20:.0f} MiB cold, {before / 2**20:.0f} MiB with full caches")
+        for accept in ("text/csv", "application/x-ndjson"):
+            answering = asyncio.create_task(answer_times(service))
+            started_s, used_s = time.monotonic(), sum(process.cpu_times()[:2])
+            newlines, size, peak, last = await streamed(api, accept, process)
+            duration_s, used_s = time.monotonic() - started_s, sum(process.cpu_times()[:2]) - used_s
+            answering.cancel()
+            waits_ms = await answering
+            print(
+                f"\n{accept}: {newlines:,} lines, {size / 2**20:,.0f} MiB in {duration_s:.0f} s "
+                f"({used_s:.0f} s of processor); memory of "
+                f"the service {before / 2**20:.0f} MiB before, at most {(peak - before) / 2**20:+.1f} MiB; "
+                f"/healthz meanwhile, ms: median {statistics.median(waits_ms):.1f}, 99 % "
+                f"{statistics.quantiles(waits_ms, n=100)[98]:.1f}, most {max(waits_ms):.1f}"
+            )
+            assert newlines == ENTRIES + (accept == "text/csv")
+            assert last.endswith(b"\n")
+            assert peak - before < FLAT_BYTES
+        for query in ({}, {"user_id": "user-3"}, {"device_id": "door-3"}, {"outcome": "matched"}):
+            await first_and_deep_page(api, query)
+
+
+async def streamed(
+    api: ApiClient, accept: str, process: psutil.Process, limit: int | None = None
+) -> tuple[int, int, int, bytes]:
+    """Lines and bytes that came, the most memory that the service had meanwhile, and the last that came."""
+    newlines = size = peak = 0
+    last = b""
+    headers = {"Authorization": f"Bearer {api.token}", "Accept": accept}
+    params = {} if limit is None else {"limit": str(limit)}
+    timeout = aiohttp.ClientTimeout()
+    async with api._session.get("/logs", headers=headers, params=params, timeout=timeout) as response:
+        assert response.status == 200
+        async for chunk in response.content.iter_any():
+            newlines += chunk.count(b"\n")
+            size += len(chunk)
+            peak = max(peak, process.memory_info().rss)
+            last = chunk
+    return newlines, size, peak, last
+
+
+async def answer_times(service: ServiceProcess) -> list[float]:
+    """How long the simplest request takes, over and over until cancelled, in ms."""
+    times_ms: list[float] = []
+    async with ApiClient(service.url, service.ca_file) as api:
+        try:
+            while True:
+                started_s = time.monotonic()
+                await api.call("GET", "/healthz")
+                times_ms.append((time.monotonic() - started_s) * 1000)
+                await asyncio.sleep(0.02)  # Not to be a load itself.
+        except asyncio.CancelledError:
+            return times_ms
+
+
+async def first_and_deep_page(api: ApiClient, query: dict[str, str]) -> None:
+    """Print what the first page costs, and one that lies near the end."""
+    (deep,) = (
+        await api.call("GET", "/logs", params={**query, "limit": "1", "to": "2026-05-20T12:00:00Z"})
+    ).body["items"]
+    costs_ms: list[float] = []
+    for params in ({}, {"to": deep["time"]}):
+        times_ms: list[float] = []
+        for _ in range(20):
+            started_s = time.monotonic()
+            page = await api.call("GET", "/logs", params={**query, **params, "limit": "50"})
+            times_ms.append((time.monotonic() - started_s) * 1000)
+            assert len(page.body["items"]) == 50
+        costs_ms.append(statistics.median(times_ms))
+    print(f"{query or 'all'}: first page {costs_ms[0]:.1f} ms, deep page {costs_ms[1]:.1f} ms")
