@@ -38,7 +38,6 @@ async def test_each_attempt_is_one_entry_whatever_became_of_it(
     for code, fields in {
         "invalid_request": {"limit": "many"},
         "invalid_threshold": {"threshold": "1"},
-        "threshold_too_low": {"threshold": "2%"},
     }.items():
         await attempts.ended("refused", code, await client.search(None, headers=None, **fields))
     for code, body, content_type in (
@@ -71,6 +70,11 @@ async def test_each_attempt_is_one_entry_whatever_became_of_it(
     await attempts.given_up("expired", "job_expired", expired)
     await attempts.given_up("refused", "job_superseded", superseded)
 
+    worker.hold = False
+    await client.become(Role.STAFF)
+    answer = await client.search(threshold="2%")
+    await client.become(Role.ADMIN)
+    await attempts.ended("refused", "threshold_too_low", answer)
     await client.become(Role.AUDITOR)
     await attempts.ended("refused", "forbidden", await client.search())
     await attempts.ended("refused", "forbidden", await client.enrol())

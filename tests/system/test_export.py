@@ -28,9 +28,9 @@ from infra.sqlite import records
 from infra.sqlite.table import Table
 from schemas.ids import new_id
 from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
-from schemas.recognition import ModelStamp
 from scripts.api_client import ApiClient
 from scripts.service_process import ServiceProcess
+from tests.ingress.conftest import CALIBRATION, MODEL
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -66,7 +66,7 @@ async def fill(service: ServiceProcess, company_id: UUID) -> None:
         key_store=service.settings["FACEID_KEY_STORE"],
     )
     table = Table(JOBS)
-    async with open_services(settings, ModelStamp(id="none", version="1"), SystemClock()) as services:
+    async with open_services(settings, MODEL, CALIBRATION, SystemClock()) as services:
         assert isinstance(services.documents, SqliteDocuments)
         key = await services.keys.get(company_id)
         users = [key.lookup("user.id", f"user-{number}") for number in range(USERS)]
@@ -178,7 +178,7 @@ async def answer_times(service: ServiceProcess) -> list[float]:
 async def first_and_deep_page(api: ApiClient, query: dict[str, str]) -> None:
     """Print what the first page costs, and one that lies near the end."""
     (deep,) = (
-        await api.call("GET", "/logs", params={**query, "limit": "1", "to": "2026-05-20T12:00:00Z"})
+        await api.call("GET", "/logs", params={**query, "limit": "1", "to": "2026-05-23T00:00:00Z"})
     ).body["items"]
     costs_ms: list[float] = []
     for params in ({}, {"to": deep["time"]}):
