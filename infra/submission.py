@@ -22,6 +22,7 @@ from schemas.messages import (
     MessageHeader,
     PhotoBody,
     Photos,
+    RegroupingBody,
     RemovalBody,
     SearchFields,
     VerifyFields,
@@ -124,11 +125,25 @@ class Submission:
 
     async def accept_face_deletion(self, by: Submitter, face_id: UUID) -> JobRecord:
         """Record the deletion. The caller then changes the face's record and calls `publish_removal`."""
-        return await self._removal(by, JobKind.DELETE_FACE, subject_face_id=str(face_id))
+        return await self._small_job(by, JobKind.DELETE_FACE, subject_face_id=str(face_id))
 
     async def accept_erasure(self, by: Submitter, user_hash: str, user_epoch: int) -> JobRecord:
         """Record a person's erasure. The caller then erases the user's record and calls `publish_removal`."""
-        return await self._removal(by, JobKind.ERASE_USER, **Subject(user_hash, user_epoch).fields())
+        return await self._small_job(by, JobKind.ERASE_USER, **Subject(user_hash, user_epoch).fields())
+
+    async def accept_regrouping(self, by: Submitter, user_hash: str, user_epoch: int) -> JobRecord:
+        """Record that a user's groups change. The caller then changes the user's record and calls
+        `publish_regrouping`."""
+        return await self._small_job(by, JobKind.REGROUP_USER, **Subject(user_hash, user_epoch).fields())
+
+    async def publish_regrouping(self, company_id: UUID, job: JobRecord, *, synced: bool) -> None:
+        """Have the index follow the user's groups, from the job's record alone; sending it again is
+        harmless."""
+        if job.wrapped_key is None or job.subject_user_hash is None:
+            return
+        job_key = (await self.keys.get(company_id)).unwrap_job_key(UUID(job.id), job.wrapped_key)
+        body = RegroupingBody(user_hash=job.subject_user_hash)
+        await self._publish(TEMPLATES, company_id, job, body, job_key, key=company_id, synced=synced)
 
     async def publish_removal(self, company_id: UUID, job: JobRecord, *, synced: bool) -> None:
         """Send a removal on its way, from its record alone; sending it again is harmless."""
@@ -138,7 +153,7 @@ class Submission:
         body = RemovalBody(face_id=job.subject_face_id, user_hash=job.subject_user_hash)
         await self._publish(TEMPLATES, company_id, job, body, job_key, key=company_id, synced=synced)
 
-    async def _removal(self, by: Submitter, kind: JobKind, **subject: object) -> JobRecord:
+    async def _small_job(self, by: Submitter, kind: JobKind, **subject: object) -> JobRecord:
         job, _ = await self._new_job(by, kind, None, **subject)
         return await self._accept(by.company_id, job)
 

@@ -19,6 +19,7 @@ class JobKind(StrEnum):
     DETECT = "detect"
     DELETE_FACE = "delete_face"
     ERASE_USER = "erase_user"
+    REGROUP_USER = "regroup_user"
 
 
 ATTEMPT_KINDS = frozenset({JobKind.ENROLL, JobKind.SEARCH, JobKind.VERIFY})

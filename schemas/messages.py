@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from schemas.jobs import JobKind
 from schemas.recognition import Face, FaceChoice
+from schemas.records import Consent
 from schemas.results import Comparison, Location
 
 _MAGIC: Final = b"FID1"
@@ -94,6 +95,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in cast("list[Any]", value)]
     if isinstance(value, UUID):
         return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
     return value
 
 
@@ -108,6 +111,11 @@ class EnrolmentFields(BaseModel):
     groups: tuple[str, ...] | None = None
     reference_id: str | None = None
     metadata: dict[str, JsonValue] | None = None
+    valid_until: datetime | None = None
+    consent: Consent | None = None
+    within_groups: tuple[str, ...] | None = None
+    """The only groups that the credential has to do with, None for all: it enrols nobody who has none of
+    them, gives and takes no others, and whom it enrols anew has all of them unless told otherwise."""
 
 
 class SearchFields(BaseModel):
@@ -173,6 +181,13 @@ class TemplateBody(Body):
     reference: Comparison | None = None
     """How the face compares with the reference photo's, where there was one."""
     reference_photo_key: str | None = None
+
+
+class RegroupingBody(Body):
+    """`templates`, from an ingress: bring a user's index entries in line with the groups of the user's
+    record."""
+
+    user_hash: str
 
 
 class RemovalBody(Body):

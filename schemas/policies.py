@@ -28,6 +28,9 @@ class CompanyPolicies(BaseModel):
     quality: QualityPolicy = QualityPolicy()
     retention: RetentionPolicy = RetentionPolicy()
     max_faces_per_user: int = Field(default=20, ge=1, le=100)
+    consent_required: bool = False
+    """Whether nobody is enrolled without a record of their consent, and nobody is matched who has none (any
+    more)."""
 
 
 class CompanySettings(BaseModel):

@@ -262,6 +262,18 @@ _TYPES: Final = (
         "The user has no face to compare with",
         "Enrol a photo of the user first.",
     ),
+    ProblemType(
+        "user_not_valid",
+        409,
+        "The user may not be matched now",
+        "See the user: `valid_until` may be past, or the consent that the company requires be missing.",
+    ),
+    ProblemType(
+        "consent_required",
+        422,
+        "The person's consent is not recorded",
+        "Send `consent` with the version of the text that the person agreed to.",
+    ),
     # The job.
     ProblemType("job_expired", 504, "The job was not done within its time", "Send the photo again."),
     ProblemType(

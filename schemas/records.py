@@ -116,6 +116,16 @@ class ApiKey(Record):
     expires_at: datetime | None
 
 
+class Consent(BaseModel):
+    """That a person agreed to being recognised: when, to which text, and which credential wrote it down."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    given_at: datetime
+    text_version: str
+    recorded_by: str
+
+
 class UserState(StrEnum):
     """An erased user is kept as an empty shell that carries the epoch until every message in flight is
     outlived."""
@@ -132,14 +142,28 @@ class User(Record):
     """Goes up when the person is erased: what was begun before is then void."""
     user_id_sealed: bytes | None
     full_name_sealed: bytes | None = None
+    full_name_hash: str | None = None
+    """Of the name in whatever letter case."""
     reference_id_sealed: bytes | None = None
     reference_hash: str | None = None
     metadata_sealed: bytes | None = None
     tags: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    valid_until: datetime | None = None
+    """From this moment on nobody is matched with the user."""
+    consent: Consent | None = None
     created_at: datetime
     updated_at: datetime
     expires_at: datetime | None = None
+
+    def is_expired(self, at: datetime) -> bool:
+        return self.valid_until is not None and self.valid_until <= at
+
+    def may_be_matched(self, at: datetime, policies: CompanyPolicies) -> bool:
+        """Whether a face may be said to be this user's: they are still valid, and have agreed where the
+        company asks for it."""
+        agreed = self.consent is not None or not policies.consent_required
+        return self.state is UserState.ACTIVE and agreed and not self.is_expired(at)
 
 
 class FaceState(StrEnum):

@@ -158,6 +158,13 @@ class DeletionResult(Answer):
     faces_deleted: int
 
 
+class RegroupingResult(Answer):
+    """Searches go by the user's present groups."""
+
+    job_id: UUID
+    faces_updated: int
+
+
 class Location(Answer):
     """Where a probe was taken, as the door tells it."""
 

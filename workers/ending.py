@@ -24,6 +24,7 @@ _FAILED_EVENT = {
     JobKind.ENROLL: "face.enroll_failed",
     JobKind.DELETE_FACE: "face.delete_failed",
     JobKind.ERASE_USER: "user.erase_failed",
+    JobKind.REGROUP_USER: "user.regroup_failed",
 }
 
 

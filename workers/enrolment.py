@@ -8,13 +8,27 @@ from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
 from infra.services import Services
 from schemas.jobs import JobRecord, JobState, LogDetails, Outcome
-from schemas.messages import TemplateBody
+from schemas.messages import EnrolmentFields, TemplateBody
+from schemas.policies import CompanyPolicies
 from schemas.problems import ProblemError
-from schemas.records import FaceRecord, User
+from schemas.records import FaceRecord, User, UserState
 from schemas.results import EnrolResult
 from workers.duplicates import Verdict
 
 _CREATED, _OK = 201, 200
+
+
+def bar(policies: CompanyPolicies, user: User | None, fields: EnrolmentFields) -> Verdict | None:
+    """What keeps an enrolment from being made, whatever the face: the user is none whom its sender has to do
+    with, or has not agreed where the company asks for it."""
+    known = user if user is not None and user.state is UserState.ACTIVE else None
+    within = fields.within_groups
+    if known is not None and within is not None and set(within).isdisjoint(known.groups):
+        return Verdict(problem=ProblemError("not_found"))
+    agreed = fields.consent is not None or (known is not None and known.consent is not None)
+    if policies.consent_required and not agreed:
+        return Verdict(problem=ProblemError("consent_required"))
+    return None
 
 
 async def enrolled(

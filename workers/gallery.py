@@ -8,6 +8,7 @@ from uuid import UUID
 from infra.repositories.collections import USERS
 from infra.services import Services
 from infra.vectors.port import Hit, Template, Vectors
+from schemas.policies import CompanyPolicies
 from schemas.records import FaceRecord, FaceState, User, UserState
 
 # A user may have several faces among the nearest points, and some points may not count any more.
@@ -48,8 +49,13 @@ class Gallery:
         *,
         users: int,
         groups: frozenset[str] | None = None,
+        matched_under: CompanyPolicies | None = None,
     ) -> list[list[NearestUser]]:
-        """For each probe the users nearest to it, at most so many, the most similar first."""
+        """For each probe the users nearest to it, at most so many, the most similar first.
+
+        With `matched_under` only those whom these policies let be matched now; without, everybody enrolled:
+        who is not valid any more must not be enrolled as somebody else either.
+        """
         if not probes:
             return []
         found = await self._vectors.query(
@@ -60,10 +66,14 @@ class Gallery:
         )
         hashes = list(dict.fromkeys(r.user_hash for r in records.values() if r.user_hash))
         people = await self._services.users.get_many(company_id, hashes)
+        now = self._services.clock.now()
+        if matched_under is not None:
+            people = {user.id: user for user in people.values() if user.may_be_matched(now, matched_under)}
         return [_best_of_each(hits, records, people, groups)[:users] for hits in found]
 
     async def size(self, company_id: UUID, groups: frozenset[str] | None = None) -> GallerySize:
-        """How many users and faces a search goes over; up to 30 s old."""
+        """How many users and faces a search goes over; up to 30 s old. Who may not be matched is counted,
+        too, which errs on the side of caution."""
         now_s = self._services.clock.monotonic_s()
         kept = self._sizes.get((company_id, groups))
         if kept is not None and now_s - kept[0] < _SIZE_KEPT_S:

@@ -24,15 +24,16 @@ from infra.services import Services
 from infra.vectors.port import Template
 from schemas.ids import derived_id
 from schemas.jobs import JobKind, JobRecord, JobState
-from schemas.messages import RemovalBody, TemplateBody, decode_message
+from schemas.messages import RegroupingBody, RemovalBody, TemplateBody, decode_message
 from schemas.policies import CompanyPolicies
 from schemas.records import Company, FaceRecord, FaceState
 from schemas.scoring import Calibration
 from workers.duplicates import OtherUser, OwnFace, Verdict, judge
 from workers.ending import Finisher, superseded
-from workers.enrolment import enrolled, not_enrolled
+from workers.enrolment import bar, enrolled, not_enrolled
 from workers.gallery import Gallery, NearestUser
 from workers.indexing import Indexer, open_template
+from workers.regrouping import Regrouper
 from workers.removal import Remover, photo_key_of, reference_key_of
 
 _log = structlog.get_logger(__name__)
@@ -97,6 +98,7 @@ class Registrar:
         self._finisher = finisher
         self._remover = remover
         self._calibration = calibration
+        self._regrouper = Regrouper(services, indexer, gallery, finisher)
 
     async def handle(self, company_id: UUID, deliveries: Sequence[Delivery]) -> None:
         """Decide about messages of one company, in order; when this returns, what came of them is saved.
@@ -119,9 +121,13 @@ class Registrar:
             if job.kind is JobKind.ENROLL:
                 body = open_body(delivery.value, job_key, TemplateBody)
                 enrolments.append(_Enrolment(job, body, np.frombuffer(body.template, dtype="<f4")))
+                continue
+            await self._enrol(company_id, key, company, enrolments)
+            enrolments = []
+            if job.kind is JobKind.REGROUP_USER:
+                body = open_body(delivery.value, job_key, RegroupingBody)
+                await self._regrouper.regroup(company_id, job, body)
             else:
-                await self._enrol(company_id, key, company, enrolments)
-                enrolments = []
                 await self._remover.remove(company_id, job, open_body(delivery.value, job_key, RemovalBody))
         await self._enrol(company_id, key, company, enrolments)
 
@@ -161,7 +167,8 @@ class Registrar:
 
     async def _decide_one(self, run: _Run, enrolment: _Enrolment, near: Sequence[NearestUser]) -> None:
         job, services = enrolment.job, self._services
-        if await services.users.epoch(run.company_id, enrolment.user_hash) != job.subject_epoch:
+        user = await services.users.get(run.company_id, enrolment.user_hash)
+        if (user.epoch if user else 0) != job.subject_epoch:
             enrolment.ending = superseded(job)
             return
         own = [
@@ -170,7 +177,8 @@ class Registrar:
         ]
         decided = next((face.record for face in own if face.record.id == str(enrolment.face_id)), None)
         if decided is None:
-            verdict = judge(
+            barred = bar(run.policies, user, enrolment.body.enrolment)
+            verdict = barred or judge(
                 enrolment.body.photo_hash,
                 own,
                 _others(run, enrolment, near),

@@ -27,6 +27,7 @@ ROUTES: Final[Mapping[JobKind, tuple[Topic, ...]]] = {
     JobKind.ENROLL: (ENROLL, TEMPLATES),
     JobKind.DELETE_FACE: (TEMPLATES,),
     JobKind.ERASE_USER: (TEMPLATES,),
+    JobKind.REGROUP_USER: (TEMPLATES,),
 }
 GROUP: Final = "workers"
 
@@ -39,8 +40,8 @@ class Sweeper:
     finisher: Finisher
 
     async def end_lost_jobs(self) -> int:
-        """Close jobs whose message is gone; send a deletion again instead, since it must happen. Answers how
-        many.
+        """Close jobs whose message is gone; send again instead what must happen: a deletion, a change of
+        groups. Answers how many.
 
         A message is gone when its topics have been consumed past the job's creation by more than the skew
         allowed for.
@@ -86,6 +87,8 @@ class Sweeper:
         try:
             if job.kind in (JobKind.DELETE_FACE, JobKind.ERASE_USER):
                 await self.services.submission.publish_removal(company_id, job, synced=True)
+            elif job.kind is JobKind.REGROUP_USER:
+                await self.services.submission.publish_regrouping(company_id, job, synced=True)
             else:
                 late = job.deadline_at is not None and job.deadline_at < self.services.clock.now()
                 await self.finisher.finish(company_id, job, expired(job) if late else failed(job))

@@ -81,6 +81,8 @@ class Verifier:
         groups = frozenset(fields.groups) if fields.groups is not None else None
         if groups is not None and groups.isdisjoint(user.groups):
             return _refused(opened, "not_found")  # Taken out of the group since the ingress looked.
+        if not user.may_be_matched(services.clock.now(), opened.policies):
+            return _refused(opened, "user_not_valid")
         records = await services.faces.active_of_user(opened.company_id, user_hash)
         person = await services.users.open(opened.company_id, user)
         counting = [record for record in records if counts(record, user, groups)]

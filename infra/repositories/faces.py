@@ -1,13 +1,19 @@
 """Face records: the truth about who is enrolled, ordered by the company's change numbers."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from infra.clock import Clock
-from infra.documents.port import AlreadyExists, Documents, Range
+from infra.documents.port import AlreadyExists, Documents, Page, Range, Scalar
 from infra.repositories.collections import FACES
+from infra.repositories.scanning import sifted
 from schemas.records import FaceRecord, FaceState
+
+# So many are looked for, or counted, in one question.
+USERS_AT_ONCE: Final = 100
 
 
 class Overtaken(Exception):
@@ -48,8 +54,53 @@ class Faces:
     async def active_of_user(
         self, company_id: UUID, user_hash: str, *, limit: int = 500
     ) -> tuple[FaceRecord, ...]:
+        """The user's faces, the oldest first."""
         where = {"user_hash": user_hash, "state": FaceState.ACTIVE}
-        return (await self.documents.find(FACES, company_id, where=where, limit=limit)).items
+        page = await self.documents.find(
+            FACES, company_id, where=where, order_by=("created_at",), limit=limit
+        )
+        return page.items
+
+    async def counted(self, company_id: UUID, user_hashes: Sequence[str]) -> Counter[str]:
+        """How many active faces each of the users has."""
+        counts = Counter[str]()
+        for start in range(0, len(user_hashes), USERS_AT_ONCE):
+            some = list(user_hashes[start : start + USERS_AT_ONCE])
+            where: dict[str, Scalar | Sequence[Scalar]] = {"user_hash": some, "state": FaceState.ACTIVE}
+            found = await self.documents.group_count(FACES, company_id, "user_hash", where=where)
+            counts.update({str(user_hash): number for user_hash, number in found.items()})
+        return counts
+
+    async def page(
+        self,
+        company_id: UUID,
+        user_hashes: Sequence[str] | None,
+        sift: Callable[[Sequence[FaceRecord]], Awaitable[Sequence[FaceRecord]]],
+        *,
+        after: tuple[Scalar, ...] | None,
+        limit: int,
+    ) -> Page[FaceRecord]:
+        """Active faces that `sift` leaves, newest first; a page as `sifted` has it. Of these users, at most
+        `USERS_AT_ONCE`, or of all (None)."""
+        where: dict[str, Scalar | Sequence[Scalar]] = {"state": FaceState.ACTIVE}
+        if user_hashes is not None:
+            where["user_hash"] = list(user_hashes)
+
+        async def find(position: tuple[Scalar, ...] | None, number: int) -> Page[FaceRecord]:
+            return await self.documents.find(
+                FACES,
+                company_id,
+                where=where,
+                order_by=("created_at",),
+                descending=True,
+                after=position,
+                limit=number,
+            )
+
+        def position_of(face: FaceRecord) -> tuple[Scalar, ...]:
+            return (face.created_at, face.id)
+
+        return await sifted(find, sift, position_of, after=after, limit=limit)
 
     async def users_enrolled(self, company_id: UUID) -> int:
         """How many users have at least one active face."""

@@ -1,18 +1,17 @@
 """Users: the people a company may recognise, sealed at rest and found by keyed hashes."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from pydantic import JsonValue
-
 from infra.clock import Clock
-from infra.documents.port import AlreadyExists, Documents
+from infra.documents.port import AlreadyExists, Documents, Page, Scalar
 from infra.keys.company import CompanyKey, CompanyKeys
 from infra.repositories.collections import USERS
+from infra.repositories.person import Person, full_name_hash, opened, reference_hash, sealed
+from infra.repositories.scanning import sifted
 from schemas.messages import EnrolmentFields
 from schemas.records import User, UserState
 
@@ -20,22 +19,30 @@ from schemas.records import User, UserState
 # retention.
 SHELL_KEPT_FOR: Final = timedelta(days=60)
 
+_GIVEN_AT_ENROLMENT: Final = (
+    *("full_name", "reference_id", "metadata", "tags", "groups"),
+    *("valid_until", "consent"),
+)
+
 
 class EpochMoved(Exception):
     """The person was erased since this work was begun: it is void."""
 
 
 @dataclass(frozen=True)
-class Person:
-    """A user with the seals opened, for answers to those who may read them."""
+class UserFilter:
+    """Which users; every part that is given must be so. `any_group`: one of these groups."""
 
-    user_hash: str
-    user_id: str
-    full_name: str | None
-    reference_id: str | None
-    metadata: dict[str, JsonValue]
-    tags: tuple[str, ...]
-    groups: tuple[str, ...]
+    group: str | None = None
+    tag: str | None = None
+    reference_id: str | None = None
+    full_name: str | None = None
+    any_group: frozenset[str] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody passes."""
+        return self == UserFilter()
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,37 @@ class Users:
         user = await self.get(company_id, user_hash)
         return user.epoch if user else 0
 
+    async def page(
+        self, company_id: UUID, wanted: UserFilter, *, after: tuple[Scalar, ...] | None, limit: int
+    ) -> Page[User]:
+        """Active users who pass the filter, newest first; a page as `sifted` has it."""
+        key = await self.keys.get(company_id)
+        where = _narrowest(key, wanted)
+
+        async def find(position: tuple[Scalar, ...] | None, number: int) -> Page[User]:
+            return await self.documents.find(
+                USERS,
+                company_id,
+                where=where,
+                order_by=("created_at",),
+                descending=True,
+                after=position,
+                limit=number,
+            )
+
+        async def sift(users: Sequence[User]) -> list[User]:
+            return [user for user in users if passes(key, wanted, user)]
+
+        def position_of(user: User) -> tuple[Scalar, ...]:
+            return (user.created_at, user.id)
+
+        return await sifted(find, sift, position_of, after=after, limit=limit)
+
+    async def passing(self, company_id: UUID, wanted: UserFilter, users: Sequence[User]) -> set[str]:
+        """The hashes of those users who pass the filter."""
+        key = await self.keys.get(company_id)
+        return {user.id for user in users if passes(key, wanted, user)}
+
     async def save_enrolment(
         self, company_id: UUID, user_hash: str, epoch: int, fields: EnrolmentFields
     ) -> tuple[User, bool]:
@@ -73,7 +111,7 @@ class Users:
             user = await self.get(company_id, user_hash)
             if (user.epoch if user else 0) != epoch:
                 raise EpochMoved
-            updated = self._updated(key, user, user_hash, epoch, fields)
+            updated = self._enrolled(key, user, user_hash, epoch, fields)
             groups_changed = user is not None and set(user.groups) != set(updated.groups)
             if user == updated:
                 return updated, False
@@ -88,6 +126,19 @@ class Users:
                 USERS, company_id, updated, expected=expected, synced=False
             ):
                 return updated, groups_changed
+
+    async def change(self, company_id: UUID, user: User, given: Mapping[str, Any]) -> User | None:
+        """Change what is given of a person, by the names that `Person` has; None clears. Answers the user as
+        it now is, or None when the record is not as it was read: read it again."""
+        if not given:
+            return user
+        fields = sealed(await self.keys.get(company_id), user.id, given)
+        changed = user.model_copy(
+            update={**fields, "version": user.version + 1, "updated_at": self.clock.now()}
+        )
+        expected = {"version": user.version}
+        done = await self.documents.compare_and_set(USERS, company_id, changed, expected=expected)
+        return changed if done else None
 
     async def erase(self, company_id: UUID, user_hash: str, epoch: int) -> bool:
         """Raise the user's epoch above `epoch` and leave an empty shell; False if it is above it already.
@@ -116,23 +167,9 @@ class Users:
 
     async def open(self, company_id: UUID, user: User) -> Person:
         """The person behind an active user record."""
-        key = await self.keys.get(company_id)
+        return opened(await self.keys.get(company_id), user)
 
-        def text(purpose: str, sealed: bytes | None) -> str | None:
-            return None if sealed is None else key.open_text(purpose, user.id, sealed)
-
-        metadata = text("user.metadata", user.metadata_sealed)
-        return Person(
-            user_hash=user.id,
-            user_id=text("user.id", user.user_id_sealed) or "",
-            full_name=text("user.full_name", user.full_name_sealed),
-            reference_id=text("user.reference_id", user.reference_id_sealed),
-            metadata=json.loads(metadata) if metadata else {},
-            tags=user.tags,
-            groups=user.groups,
-        )
-
-    def _updated(
+    def _enrolled(
         self, key: CompanyKey, user: User | None, user_hash: str, epoch: int, fields: EnrolmentFields
     ) -> User:
         now = self.clock.now()
@@ -143,21 +180,50 @@ class Users:
             state=UserState.ACTIVE,
             epoch=epoch,
             user_id_sealed=key.seal_text("user.id", user_hash, fields.user_id),
+            groups=fields.within_groups or (),
             created_at=now,
             updated_at=now,
         )
-        given: dict[str, object] = {}
-        if fields.full_name is not None:
-            given["full_name_sealed"] = key.seal_text("user.full_name", user_hash, fields.full_name)
-        if fields.reference_id is not None:
-            given["reference_id_sealed"] = key.seal_text("user.reference_id", user_hash, fields.reference_id)
-            given["reference_hash"] = key.lookup("user.reference_id", fields.reference_id)
-        if fields.metadata is not None:
-            given["metadata_sealed"] = key.seal_text("user.metadata", user_hash, json.dumps(fields.metadata))
-        if fields.tags is not None:
-            given["tags"] = tuple(dict.fromkeys(fields.tags))
+        given = {name: value for name in _GIVEN_AT_ENROLMENT if (value := getattr(fields, name)) is not None}
         if fields.groups is not None:
-            given["groups"] = tuple(dict.fromkeys(fields.groups))
+            given["groups"] = regrouped(base.groups, fields.groups, within=fields.within_groups)
         if known is not None and not given:
             return known
-        return base.model_copy(update={**given, "version": base.version + 1, "updated_at": now})
+        update = {**sealed(key, user_hash, given), "version": base.version + 1, "updated_at": now}
+        return base.model_copy(update=update)
+
+
+def regrouped(
+    present: Sequence[str], given: Sequence[str], *, within: Sequence[str] | frozenset[str] | None
+) -> tuple[str, ...]:
+    """The groups of a user to whom these are given by somebody who has to do with the groups `within` only:
+    the others stay."""
+    others = () if within is None else tuple(group for group in present if group not in within)
+    return (*others, *given)
+
+
+def passes(key: CompanyKey, wanted: UserFilter, user: User) -> bool:
+    """Whether an active user is one of those wanted."""
+    return (
+        user.state is UserState.ACTIVE
+        and (wanted.group is None or wanted.group in user.groups)
+        and (wanted.tag is None or wanted.tag in user.tags)
+        and (wanted.any_group is None or not wanted.any_group.isdisjoint(user.groups))
+        and (wanted.reference_id is None or user.reference_hash == reference_hash(key, wanted.reference_id))
+        and (wanted.full_name is None or user.full_name_hash == full_name_hash(key, wanted.full_name))
+    )
+
+
+def _narrowest(key: CompanyKey, wanted: UserFilter) -> dict[str, Scalar | Sequence[Scalar]]:
+    """What an index answers of the filter, leaving as little as possible to be sifted."""
+    if wanted.reference_id is not None:
+        return {"reference_hash": reference_hash(key, wanted.reference_id)}
+    if wanted.full_name is not None:
+        return {"full_name_hash": full_name_hash(key, wanted.full_name)}
+    if wanted.group is not None:
+        return {"state": UserState.ACTIVE, "groups": wanted.group}
+    if wanted.tag is not None:
+        return {"state": UserState.ACTIVE, "tags": wanted.tag}
+    if wanted.any_group is not None:
+        return {"state": UserState.ACTIVE, "groups": sorted(wanted.any_group)}
+    return {"state": UserState.ACTIVE}

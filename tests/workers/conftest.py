@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -28,9 +29,9 @@ from tests.calibration import CALIBRATION
 from workers.ending import Finisher
 from workers.gallery import Gallery
 from workers.indexing import Indexer
-from workers.registrar import Registrar
+from workers.registrar import Registrar, face_id_of
 from workers.relay import Relay
-from workers.removal import Remover
+from workers.removal import Remover, photo_key_of
 
 DIMENSIONS = 128
 COLLECTION = "test-1"
@@ -81,10 +82,12 @@ class Workshop:
         *,
         photo: bytes | None = None,
         groups: tuple[str, ...] | None = None,
+        photo_is_kept: bool = False,
+        **given: Any,
     ) -> tuple[JobRecord, Delivery]:
         """A job that was accepted, and the message that the face worker sends of it."""
         photo = photo if photo is not None else template.tobytes()
-        fields = EnrolmentFields(user_id=user_id, full_name=f"Name of {user_id}", groups=groups)
+        fields = EnrolmentFields(user_id=user_id, full_name=f"Name of {user_id}", groups=groups, **given)
         user_hash = await self.services.users.hash_of(self.company_id, user_id)
         job = await self.services.submission.enroll(
             self.submitter,
@@ -101,7 +104,7 @@ class Workshop:
             face=FACE,
             enrolment=fields,
             photo_hash=key.photo_hash(photo),
-            photo_key=None,
+            photo_key=photo_key_of(face_id_of(job)) if photo_is_kept else None,
             timings_ms={},
         )
         header = MessageHeader(
@@ -130,6 +133,10 @@ class Workshop:
     async def removal(self, job: JobRecord) -> Delivery:
         """Publish a removal as the ingress does, and take its message from the topic."""
         await self.services.submission.publish_removal(self.company_id, job, synced=False)
+        return await self.published(job)
+
+    async def published(self, job: JobRecord) -> Delivery:
+        """The job's message, from the topic."""
         subscription = await self.services.broker.subscribe(TEMPLATES, f"reader-{job.id}")
         try:
             while True:

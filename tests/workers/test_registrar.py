@@ -1,15 +1,18 @@
 """The registrar, on real stores: decided once, in order, whatever happens twice or at once."""
 
 import asyncio
+from datetime import UTC, datetime
 from uuid import UUID
 
 from infra.broker.port import Delivery
 from infra.repositories.collections import AUDIT_EVENTS, FACES, JOBS
 from schemas.jobs import JobRecord, JobState, Outcome
-from schemas.records import FaceState
+from schemas.records import Consent, FaceState
 from tests.workers.conftest import Workshop, person
 from workers.ending import failed
 from workers.registrar import face_id_of
+
+CONSENT = Consent(given_at=datetime(2026, 1, 1, tzinfo=UTC), text_version="1", recorded_by="member:test")
 
 
 async def test_a_new_face_is_recorded_indexed_logged_and_answered(workshop: Workshop) -> None:
@@ -91,7 +94,9 @@ async def test_registrars_that_overtake_each_other_decide_as_one(workshop: Works
 
 async def test_an_erasure_voids_what_was_begun_before(workshop: Workshop) -> None:
     services, company_id = workshop.services, workshop.company_id
-    kept, first = await workshop.enrolment("u-1", person(1))
+    kept, first = await workshop.enrolment(
+        "u-1", person(1), consent=CONSENT, valid_until=datetime(2027, 1, 1, tzinfo=UTC), tags=("staff",)
+    )
     await workshop.registrar.handle(company_id, [first])
     late, second = await workshop.enrolment("u-1", person(1, variation=1))
 
@@ -112,6 +117,10 @@ async def test_an_erasure_voids_what_was_begun_before(workshop: Workshop) -> Non
     details = await services.jobs.log_details(company_id, entry)
     assert details.user_id is not None
     assert details.user_id.startswith("erased-")
+
+    shell = await services.users.get(company_id, user_hash)
+    assert shell is not None
+    assert (shell.full_name_hash, shell.consent, shell.valid_until, shell.tags) == (None, None, None, ())
 
     again, third = await workshop.enrolment("u-1", person(1, variation=2))
     await workshop.registrar.handle(company_id, [third])
