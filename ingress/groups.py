@@ -25,26 +25,6 @@ def groups_searched(identity: Identity, asked: tuple[str, ...] | None) -> tuple[
     return asked
 
 
-def groups_enrolled(
-    identity: Identity, user: User | None, given: tuple[str, ...] | None
-) -> tuple[str, ...] | None:
-    """The groups that an enrolment leaves the user in; None for those that it is in.
-
-    A bound credential puts a new user into its groups, and a known one only in and out of those; a user
-    outside of them is `ProblemError("not_found")`, another group `ProblemError("forbidden")`."""
-    if identity.groups is None:
-        return given
-    if given is not None:
-        _require_own(identity.groups, given)
-    if user is None or user.user_id_sealed is None:
-        return given or tuple(sorted(identity.groups))
-    if not sees(identity, user):
-        raise ProblemError("not_found")
-    if given is None:
-        return None
-    return (*given, *(group for group in user.groups if group not in identity.groups))
-
-
 def _require_own(own: frozenset[str], asked: tuple[str, ...]) -> None:
     if not own.issuperset(asked):
         raise ProblemError("forbidden", "This key is bound to other groups.")

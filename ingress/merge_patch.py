@@ -6,9 +6,9 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from pydantic import BaseModel
 
-from ingress.bodies import Input, json_body
+from ingress.bodies import Input, JsonBody, json_body
 from ingress.calls import Call
-from ingress.validation import validated_json
+from ingress.validation import validated, validated_json
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -36,6 +36,14 @@ class MergePatch(Input[Patch[M]]):
 
     async def read(self, call: Call) -> Patch[M]:
         return Patch(self.model, await json_body(call.request, CONTENT_TYPES))
+
+
+class FieldsPatch(JsonBody[M]):
+    """A merge patch of a record whose fields change one by one: what is set is in `model_fields_set`, and None
+    clears."""
+
+    async def read(self, call: Call) -> M:
+        return validated(self.model, await json_body(call.request, CONTENT_TYPES))
 
 
 def merged(target: Any, patch: Any) -> Any:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from ingress.bodies import JsonBody, Nothing, Query
-from ingress.merge_patch import MergePatch
+from ingress.merge_patch import FieldsPatch, MergePatch
 from ingress.photos import PhotoForm
 from ingress.resources import (
     accounts,
@@ -34,7 +34,16 @@ from schemas.api.members import (
     MemberTokenAnswer,
     PasswordRequest,
 )
-from schemas.api.people import FaceAnswer
+from schemas.api.people import (
+    FaceAnswer,
+    FacePage,
+    FaceQuery,
+    ImageQuery,
+    UserAnswer,
+    UserPage,
+    UserPatch,
+    UserQuery,
+)
 from schemas.api.photos import DetectRequest, EnrolRequest, SearchRequest, VerifyRequest
 from schemas.api.service import HealthAnswer, ProblemPage, ReadinessAnswer
 from schemas.jobs import JobKind
@@ -151,7 +160,8 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         {200: DetectResult, 202: JobAnswer},
         scope=Scope.SEARCH,
     ),
-    # What is enrolled.
+    # Who and what is enrolled.
+    Route("GET", "/faces", faces.index, Query(FaceQuery), {200: FacePage}, scope=Scope.FACES_READ),
     Route("GET", "/faces/{face_id}", faces.show, Nothing(), {200: FaceAnswer}, scope=Scope.FACES_READ),
     Route(
         "DELETE",
@@ -159,6 +169,19 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         faces.delete,
         Nothing(),
         {204: None, 202: JobAnswer},
+        scope=Scope.FACES_WRITE,
+    ),
+    Route(
+        "GET", "/faces/{face_id}/image", faces.image, Query(ImageQuery), {200: None}, scope=Scope.PHOTOS_READ
+    ),
+    Route("GET", "/users", users.index, Query(UserQuery), {200: UserPage}, scope=Scope.FACES_READ),
+    Route("GET", "/users/{user_id}", users.show, Nothing(), {200: UserAnswer}, scope=Scope.FACES_READ),
+    Route(
+        "PATCH",
+        "/users/{user_id}",
+        users.change,
+        FieldsPatch(UserPatch),
+        {200: UserAnswer, 202: JobAnswer},
         scope=Scope.FACES_WRITE,
     ),
     Route(

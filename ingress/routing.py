@@ -1,5 +1,6 @@
 """What a route is, and the one place that keeps its rules: who may call it, what it takes, what is logged."""
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,9 +50,11 @@ def add_routes(app: web.Application, routes: Sequence[Route[Any]]) -> None:
     """Register the routes. What answers GET answers HEAD (RFC 9110 §9.1)."""
     for route in routes:
         endpoint = _endpoint(route)
-        app.router.add_route(route.method, route.path, endpoint, expect_handler=_expect_later)
+        # Of itself aiohttp lets a place in the path hold no braces, but user ids may.
+        path = re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", route.path)
+        app.router.add_route(route.method, path, endpoint, expect_handler=_expect_later)
         if route.method == hdrs.METH_GET:
-            app.router.add_route(hdrs.METH_HEAD, route.path, endpoint, expect_handler=_expect_later)
+            app.router.add_route(hdrs.METH_HEAD, path, endpoint, expect_handler=_expect_later)
 
 
 def _endpoint(route: Route[T]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

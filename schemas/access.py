@@ -18,6 +18,8 @@ class Scope(StrEnum):
 
     FACES_READ = "faces:read"
     FACES_WRITE = "faces:write"
+    PHOTOS_READ = "faces:photos"
+    """To see the photos that are kept, besides what `faces:read` shows."""
     SEARCH = "search"
     INVESTIGATE = "search:investigate"
     """To see what would not open a door: candidates below the company's threshold."""
@@ -33,6 +35,8 @@ KEY_SCOPES: Final = frozenset(Scope) - {Scope.MEMBER, Scope.ADMIN}
 
 ROLE_SCOPES: Final[Mapping[Role, frozenset[Scope]]] = {
     Role.ADMIN: frozenset(Scope),
-    Role.STAFF: frozenset({Scope.MEMBER, Scope.FACES_READ, Scope.FACES_WRITE, Scope.SEARCH}),
+    Role.STAFF: frozenset(
+        {Scope.MEMBER, Scope.FACES_READ, Scope.FACES_WRITE, Scope.PHOTOS_READ, Scope.SEARCH}
+    ),
     Role.AUDITOR: frozenset({Scope.MEMBER, Scope.FACES_READ, Scope.LOGS_READ}),
 }

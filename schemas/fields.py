@@ -21,7 +21,7 @@ Instant = Annotated[datetime, PlainSerializer(instant_text, return_type=str)]
 """A time in an answer."""
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Normal form C, without control characters: no name has them, and lists and logs would choke on them."""
     text = unicodedata.normalize("NFC", text)
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
@@ -37,22 +37,23 @@ def _addressable(user_id: str) -> str:
     return user_id
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(readable)]
 UserId = Annotated[
-    str, Field(min_length=1, max_length=128), AfterValidator(_readable), AfterValidator(_addressable)
+    str, Field(min_length=1, max_length=128), AfterValidator(readable), AfterValidator(_addressable)
 ]
-ReferenceId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_readable)]
-Label = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_readable)]
+ReferenceId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(readable)]
+Label = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(readable)]
 Labels = Annotated[tuple[Label, ...], Field(max_length=MAX_LABELS)]
 
 
-def _small(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def small_metadata(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Raises ValueError for more than is kept of a person."""
     if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_BYTES:
         raise ValueError(f"is longer than {MAX_METADATA_BYTES} bytes as JSON")
     return metadata
 
 
-Metadata = Annotated[dict[str, JsonValue], AfterValidator(_small)]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(small_metadata)]
 
 # One @, something on both sides, no blanks: whether the address exists only a message to it could tell.
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
@@ -82,4 +83,4 @@ def _moment(value: Any) -> Any:
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
-"""A date or time in a query."""
+"""A date or time that a client gives."""

@@ -26,6 +26,7 @@ SEEN_WITH: Final[Mapping[JobKind, frozenset[Scope]]] = {
     JobKind.ENROLL: _PEOPLE,
     JobKind.DELETE_FACE: _PEOPLE,
     JobKind.ERASE_USER: _PEOPLE,
+    JobKind.REGROUP_USER: _PEOPLE,
 }
 """The scopes of a key, one of which shows the company's jobs of a kind."""
 

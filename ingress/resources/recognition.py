@@ -7,7 +7,8 @@ from aiohttp import web
 from infra.submission import Subject
 from ingress.answers import job_response
 from ingress.calls import Call
-from ingress.groups import groups_enrolled, groups_searched, sees
+from ingress.groups import groups_searched, sees
+from ingress.people import enrolment_fields
 from ingress.photos import Photographed, check_photo, check_photos
 from ingress.validation import invalid_fields
 from schemas.access import Scope
@@ -58,16 +59,14 @@ async def detect(call: Call, body: Photographed[DetectRequest]) -> web.Response:
 async def _submit_enrolment(call: Call, body: Photographed[EnrolRequest], *, synced: bool) -> JobRecord:
     services = call.services
     check_photos(body, _limits(call))
-    fields = body.fields.fields()
-    user_hash = await services.users.hash_of(call.company_id, fields.user_id)
+    user_hash = await services.users.hash_of(call.company_id, body.fields.user_id)
     # The epoch is read before the job is accepted: an erasure after this voids the enrolment, whatever comes
     # first.
     user = await services.users.get(call.company_id, user_hash)
-    groups = groups_enrolled(call.identity, user, fields.groups)
     return await services.submission.enroll(
         call.submitter(),
         body.photo,
-        fields.model_copy(update={"groups": groups}),
+        enrolment_fields(call, body.fields, user),
         user_hash=user_hash,
         user_epoch=user.epoch if user else 0,
         reference=body.second_photo,

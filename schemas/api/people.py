@@ -1,11 +1,30 @@
 """Faces and people as a client sees them."""
 
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field, JsonValue
 
-from schemas.fields import Instant
+from schemas.api.base import PageQuery, Request
+from schemas.fields import Instant, Label, Labels, Moment, Name, ReferenceId, UserId, readable
 from schemas.recognition import Box, ModelStamp, Quality
+
+
+class FaceQuery(PageQuery):
+    """Which faces: of users who are all that is given. A page may be shorter than `limit` and yet have a
+    `next_cursor`."""
+
+    user_id: UserId | None = None
+    reference_id: ReferenceId | None = None
+    group: Label | None = None
+    tag: Label | None = None
+
+
+class ImageQuery(Request):
+    """Which of a face's photos: the one that it was enrolled with, or the `reference` that this was compared
+    with."""
+
+    kind: Literal["face", "reference"] = "face"
 
 
 class FaceAnswer(BaseModel):
@@ -22,3 +41,78 @@ class FaceAnswer(BaseModel):
     created_at: Instant
     enrolled_by: str | None
     has_photo: bool
+    has_reference_photo: bool
+
+
+class FacePage(BaseModel):
+    """Faces, newest first."""
+
+    items: list[FaceAnswer]
+    next_cursor: str | None
+
+
+class GivenConsent(Request):
+    """That a person has agreed to being recognised: to which version of your text, and when (now, if left
+    out). Who wrote it down is known from the credential."""
+
+    text_version: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(readable)]
+    given_at: Moment | None = None
+
+
+class ConsentAnswer(BaseModel):
+    """A person's consent as it was recorded."""
+
+    text_version: str
+    given_at: Instant
+    recorded_by: str
+    """The credential that recorded it."""
+
+
+class UserQuery(PageQuery):
+    """Which users: those who are all that is given. `full_name` is the whole name in any letter case. A page
+    may be shorter than `limit` and yet have a `next_cursor`."""
+
+    reference_id: ReferenceId | None = None
+    full_name: Name | None = None
+    group: Label | None = None
+    tag: Label | None = None
+
+
+class UserPatch(Request):
+    """A JSON merge patch (RFC 7396): what is left out stays, null clears. `metadata` is merged member by
+    member; lists and `consent` are replaced whole."""
+
+    full_name: Name | None = None
+    tags: Labels | None = None
+    groups: Labels | None = None
+    reference_id: ReferenceId | None = None
+    metadata: dict[str, JsonValue] | None = None
+    valid_until: Moment | None = None
+    """From this moment on nobody is matched with the user; a date is its first moment, in UTC."""
+    consent: GivenConsent | None = None
+
+
+class UserAnswer(BaseModel):
+    """A person who is enrolled."""
+
+    user_id: str
+    full_name: str | None
+    tags: list[str]
+    groups: list[str]
+    reference_id: str | None
+    metadata: dict[str, JsonValue]
+    consent: ConsentAnswer | None
+    valid_until: Instant | None
+    expired: bool
+    """`valid_until` is past: no search matches the user."""
+    faces: int
+    """How many faces of theirs are enrolled."""
+    created_at: Instant
+    updated_at: Instant
+
+
+class UserPage(BaseModel):
+    """Users, newest first."""
+
+    items: list[UserAnswer]
+    next_cursor: str | None

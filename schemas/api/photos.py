@@ -5,9 +5,11 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 
 from schemas.api.base import Request
-from schemas.fields import MAX_LABELS, Label, Labels, Metadata, Name, ReferenceId, UserId
+from schemas.api.people import GivenConsent
+from schemas.fields import MAX_LABELS, Label, Labels, Metadata, Moment, Name, ReferenceId, UserId
 from schemas.messages import EnrolmentFields, SearchFields, VerifyFields
 from schemas.recognition import FaceChoice
+from schemas.records import Consent
 from schemas.results import Location
 from schemas.scoring import parse_threshold
 
@@ -30,7 +32,7 @@ class EnrolRequest(PhotoRequest):
     sent, is the photo of a document: the two must be of one person."""
 
     form_lists: ClassVar[frozenset[str]] = frozenset({"tags", "groups"})
-    form_objects: ClassVar[frozenset[str]] = frozenset({"metadata"})
+    form_objects: ClassVar[frozenset[str]] = frozenset({"metadata", "consent"})
     second_photo: ClassVar[str | None] = "reference_image"
 
     user_id: UserId
@@ -39,9 +41,16 @@ class EnrolRequest(PhotoRequest):
     groups: Labels | None = None
     reference_id: ReferenceId | None = None
     metadata: Metadata | None = None
+    valid_until: Moment | None = None
+    """From this moment on nobody is matched with the user; a date is its first moment, in UTC."""
+    consent: GivenConsent | None = None
 
-    def fields(self) -> EnrolmentFields:
-        return EnrolmentFields(**self.model_dump())
+    def fields(
+        self, *, consent: Consent | None = None, within_groups: tuple[str, ...] | None = None
+    ) -> EnrolmentFields:
+        """What travels, with the consent as it is recorded."""
+        given = self.model_dump(exclude={"consent"})
+        return EnrolmentFields(**given, consent=consent, within_groups=within_groups)
 
 
 def _threshold(value: object) -> float | None:

@@ -3,14 +3,15 @@ model."""
 
 import io
 import ssl
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import aiohttp
 import pytest
+from aiohttp import web
 from PIL import Image
 
 from infra.clock import Clock, SystemClock
@@ -23,6 +24,7 @@ from infra.settings import Settings
 from infra.tls.authority import AuthorityFolder
 from infra.tls.hosts import PublicHosts
 from infra.tls.leaf import LocalCertificate
+from ingress.auth import Authenticator, Identity
 from ingress.server import serve_ingress
 from schemas.access import Role, Scope
 from schemas.ids import PLATFORM
@@ -200,6 +202,20 @@ class Client:
     ) -> Answer:
         """Search with a photo of nobody."""
         return await self.call("POST", "/face/search", data=form(photo, **fields), headers=headers)
+
+
+@pytest.fixture
+def bind(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Whoever calls from now on is bound to these groups, as a key is; to none when there are none."""
+    identify = Authenticator.identify
+
+    def bind(*groups: str) -> None:
+        async def bound(self: Authenticator, request: web.Request) -> Identity:
+            return replace(await identify(self, request), groups=frozenset(groups) or None)
+
+        monkeypatch.setattr(Authenticator, "identify", bound)
+
+    return bind
 
 
 def form(photo: bytes | None = None, **fields: str) -> aiohttp.FormData:

@@ -1,15 +1,69 @@
 import asyncio
+import io
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
-from infra.repositories.collections import JOBS
+import pytest
+from PIL import Image
+
+from infra.clock import Clock, ManualClock
+from infra.repositories.collections import FACES, JOBS
 from schemas.access import Role
 from schemas.jobs import JobKind
 from schemas.messages import RemovalBody
 from schemas.records import FaceState
-from tests.ingress.conftest import Client
+from tests.ingress.conftest import Client, form, jpeg
 from tests.ingress.worker import Worker
 
 UNKNOWN = "0198c0de-0000-7000-8000-000000000001"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return ManualClock()
+
+
+async def enrol(client: Client, user_id: str, **fields: str) -> str:
+    """Enrol, and let a second pass, so that every face has a time of its own; the face's id."""
+    answer = await client.call("POST", "/face/enroll", data=form(None, user_id=user_id, **fields))
+    assert answer.status == 201, answer.body
+    assert isinstance(client.services.clock, ManualClock)
+    client.services.clock.advance(1)
+    return answer.body["face_id"]
+
+
+async def listed(client: Client, query: str = "") -> list[str]:
+    """All pages' user ids."""
+    ids: list[str] = []
+    url = f"/faces?{query}"
+    while True:
+        answer = await client.call("GET", url)
+        assert answer.status == 200, answer.body
+        ids += [item["user_id"] for item in answer.body["items"]]
+        if answer.body["next_cursor"] is None:
+            return ids
+        url = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
+
+
+async def keep_photo(client: Client, face_id: str, photo: bytes, kind: str = "photo_key") -> str:
+    """Keep a face's photo, as the face worker does for a company that keeps photos; where it is kept."""
+    services, company_id = client.services, client.company_id
+    photo_key = f"photos/{face_id}.{kind}"
+    key = await services.keys.get(company_id)
+    await services.objects.put(company_id, photo_key, key.seal_photo(photo_key, photo))
+    record = await services.faces.get(company_id, UUID(face_id))
+    assert record is not None
+    kept = record.model_copy(update={kind: photo_key, "version": record.version + 1})
+    expected = {"version": record.version}
+    assert await services.documents.compare_and_set(FACES, company_id, kept, expected=expected)
+    return photo_key
+
+
+def png() -> bytes:
+    photo = io.BytesIO()
+    Image.new("RGB", (30, 30), "grey").save(photo, "PNG")
+    return photo.getvalue()
 
 
 async def test_a_face_is_shown_without_its_template(client: Client) -> None:
@@ -18,7 +72,7 @@ async def test_a_face_is_shown_without_its_template(client: Client) -> None:
     assert answer.status == 200
     assert set(answer.body) == {
         *("face_id", "user_id", "full_name", "groups", "tags", "quality", "box", "model", "created_at"),
-        *("enrolled_by", "has_photo"),
+        *("enrolled_by", "has_photo", "has_reference_photo"),
     }
     assert answer.body["user_id"] == "ada"
     assert answer.body["enrolled_by"].startswith("member:")
@@ -113,3 +167,126 @@ async def test_an_auditor_changes_nothing(client: Client) -> None:
     await client.become(Role.AUDITOR)
     for path in (f"/faces/{face_id}", "/users/ada"):
         assert (await client.call("DELETE", path)).code == "forbidden"
+
+
+async def test_faces_are_listed_newest_first_page_by_page(client: Client) -> None:
+    ids = [await enrol(client, f"u-{number % 3}") for number in range(7)]
+    url, found = "/faces?limit=3", list[str]()
+    while True:
+        answer = await client.call("GET", url)
+        found += [item["face_id"] for item in answer.body["items"]]
+        if "Link" not in answer.headers:
+            break
+        url = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
+    assert found == ids[::-1]
+    assert answer.body["items"] == [(await client.call("GET", f"/faces/{ids[0]}")).body]
+    assert (await client.call("GET", "/faces?cursor=nonsense")).code == "invalid_cursor"
+    await client.call("DELETE", f"/faces/{ids[6]}")
+    assert len(await listed(client, "limit=2")) == 6
+
+
+async def test_faces_are_found_by_what_is_said_of_their_users(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await enrol(client, "a", groups="hq", tags="staff", reference_id="P-1")
+    await enrol(client, "b", groups='["hq", "lab"]', tags="guest")
+    await enrol(client, "c", groups="lab", tags='["staff", "guest"]', reference_id="P-1")
+    await enrol(client, "a")
+    answers = {
+        "user_id=a": ["a", "a"],
+        "user_id=nobody": [],
+        "reference_id=P-1": ["a", "c", "a"],
+        "group=hq": ["a", "b", "a"],
+        "tag=guest": ["c", "b"],
+        "group=lab&tag=guest": ["c", "b"],
+        "group=lab&reference_id=P-1": ["c"],
+        "user_id=a&group=hq&tag=staff&reference_id=P-1": ["a", "a"],
+        "user_id=a&group=lab": [],
+    }
+    for at_once in (100, 1):  # Few users are looked up by name; many, by reading faces.
+        monkeypatch.setattr("ingress.resources.faces.USERS_AT_ONCE", at_once)
+        for query, expected in answers.items():
+            for limit in ("", "&limit=1"):
+                assert (query, await listed(client, query + limit)) == (query, expected)
+    for query in ("group=", "user_id=..", "limit=0", "full_name=Ada", "tag=a&tag=b"):
+        assert (query, (await client.call("GET", f"/faces?{query}")).code) == (query, "invalid_request")
+
+
+async def test_faces_of_another_company_are_not_listed(client: Client, stranger: Client) -> None:
+    await enrol(client, "ada", groups="hq")
+    other = await stranger.register("bob@example.org")
+    for query in ("", "user_id=ada", "group=hq"):
+        assert await listed(other, query) == []
+
+
+@pytest.mark.parametrize(("photo", "content_type"), [(jpeg(), "image/jpeg"), (png(), "image/png")])
+async def test_a_photo_that_is_kept_comes_back_as_it_was_sent(
+    client: Client, photo: bytes, content_type: str
+) -> None:
+    face_id = await enrol(client, "ada")
+    assert (await client.call("GET", f"/faces/{face_id}/image")).code == "not_found"
+    photo_key = await keep_photo(client, face_id, photo)
+    assert photo not in await client.services.objects.get(client.company_id, photo_key)
+    answer = await client.call("GET", f"/faces/{face_id}/image")
+    assert (answer.status, answer.content) == (200, photo)
+    assert {
+        name: answer.headers[name] for name in ("Content-Type", "Cache-Control", "Content-Disposition")
+    } == {
+        "Content-Type": content_type,
+        "Cache-Control": "private, no-store",
+        "Content-Disposition": "inline",
+    }
+    assert (await client.call("GET", f"/faces/{face_id}")).body["has_photo"] is True
+    head = await client.call("HEAD", f"/faces/{face_id}/image")
+    assert (head.status, head.content, head.headers["Content-Length"]) == (200, b"", str(len(photo)))
+    await client.services.objects.delete(client.company_id, photo_key)
+    assert (await client.call("GET", f"/faces/{face_id}/image")).code == "not_found"
+
+
+async def test_a_reference_photo_that_is_kept_comes_back_too(client: Client) -> None:
+    face_id = await enrol(client, "ada")
+    await keep_photo(client, face_id, jpeg())
+    reference = f"/faces/{face_id}/image?kind=reference"
+    assert (await client.call("GET", reference)).code == "not_found"
+    await keep_photo(client, face_id, png(), "reference_photo_key")
+    answer = await client.call("GET", reference)
+    assert (answer.content, answer.headers["Content-Type"]) == (png(), "image/png")
+    assert (await client.call("GET", f"/faces/{face_id}/image?kind=face")).content == jpeg()
+    assert (await client.call("GET", f"/faces/{face_id}")).body["has_reference_photo"] is True
+    assert (await client.call("GET", f"/faces/{face_id}/image?kind=thumb")).code == "invalid_request"
+
+
+async def test_who_sees_a_photo(client: Client, stranger: Client) -> None:
+    face_id = await enrol(client, "ada")
+    await keep_photo(client, face_id, jpeg())
+    other = await stranger.register("bob@example.org")
+    for unknown in (face_id, UNKNOWN, "nonsense"):
+        assert (await other.call("GET", f"/faces/{unknown}/image")).code == "not_found"
+    statuses: dict[Any, int] = {}
+    for role in Role:
+        await client.become(role)
+        statuses[role] = (await client.call("GET", f"/faces/{face_id}/image")).status
+    assert statuses == {Role.ADMIN: 200, Role.STAFF: 200, Role.AUDITOR: 403}
+
+
+async def test_a_photo_goes_with_its_face(client: Client) -> None:
+    face_id = await enrol(client, "ada")
+    await keep_photo(client, face_id, jpeg())
+    await client.call("DELETE", f"/faces/{face_id}", headers={"Prefer": "respond-async"})
+    assert (await client.call("GET", f"/faces/{face_id}/image")).code == "not_found"
+
+
+async def test_a_bound_key_sees_the_faces_of_its_groups_only(
+    client: Client, bind: Callable[..., None]
+) -> None:
+    inside = await enrol(client, "in", groups='["hq", "lab"]')
+    outside = await enrol(client, "out", groups="lab")
+    await keep_photo(client, outside, jpeg())
+    bind("hq")
+    assert await listed(client) == ["in"]
+    assert await listed(client, "user_id=in") == ["in"]
+    assert await listed(client, "user_id=out") == []
+    assert (await client.call("GET", "/faces?group=lab")).code == "forbidden"
+    assert (await client.call("GET", f"/faces/{inside}")).status == 200
+    for method, place in (("GET", ""), ("GET", "/image"), ("DELETE", "")):
+        assert (await client.call(method, f"/faces/{outside}{place}")).code == "not_found"

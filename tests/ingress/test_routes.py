@@ -68,7 +68,9 @@ async def test_no_key_does_what_takes_a_person(client: Client) -> None:
 
 def test_who_may_do_what() -> None:
     assert ROLE_SCOPES[Role.ADMIN] == set(Scope)
-    assert ROLE_SCOPES[Role.STAFF] == {Scope.MEMBER, Scope.FACES_READ, Scope.FACES_WRITE, Scope.SEARCH}
+    assert ROLE_SCOPES[Role.STAFF] == {
+        *(Scope.MEMBER, Scope.FACES_READ, Scope.FACES_WRITE, Scope.PHOTOS_READ, Scope.SEARCH)
+    }
     assert ROLE_SCOPES[Role.AUDITOR] == {Scope.MEMBER, Scope.FACES_READ, Scope.LOGS_READ}
     assert set(Scope) - KEY_SCOPES == {Scope.MEMBER, Scope.ADMIN}
     assert {(route.method, route.path): route.scope for route in ROUTES if route.scope is not None} == {
@@ -89,8 +91,13 @@ def test_who_may_do_what() -> None:
         ("POST", "/face/search"): Scope.SEARCH,
         ("POST", "/face/verify"): Scope.SEARCH,
         ("POST", "/face/detect"): Scope.SEARCH,
+        ("GET", "/faces"): Scope.FACES_READ,
         ("GET", "/faces/{face_id}"): Scope.FACES_READ,
+        ("GET", "/faces/{face_id}/image"): Scope.PHOTOS_READ,
         ("DELETE", "/faces/{face_id}"): Scope.FACES_WRITE,
+        ("GET", "/users"): Scope.FACES_READ,
+        ("GET", "/users/{user_id}"): Scope.FACES_READ,
+        ("PATCH", "/users/{user_id}"): Scope.FACES_WRITE,
         ("DELETE", "/users/{user_id}"): Scope.FACES_WRITE,
         ("GET", "/logs"): Scope.LOGS_READ,
     }

@@ -15,7 +15,7 @@ from infra.repositories.jobs import Ending
 from infra.services import Services
 from schemas.ids import derived_id
 from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
-from schemas.messages import Body, EnrolmentFields, PhotoBody, RemovalBody, decode_message
+from schemas.messages import Body, EnrolmentFields, PhotoBody, RegroupingBody, RemovalBody, decode_message
 from schemas.policies import RetentionPolicy
 from schemas.problems import ProblemError
 from schemas.recognition import Box, Face, Landmarks, Point, Quality
@@ -25,6 +25,7 @@ from schemas.results import (
     DeletionResult,
     DetectResult,
     EnrolResult,
+    RegroupingResult,
     SearchResult,
     VerifyResult,
 )
@@ -36,8 +37,16 @@ ROUTES = {
     JobKind.ENROLL: ENROLL,
     JobKind.DELETE_FACE: TEMPLATES,
     JobKind.ERASE_USER: TEMPLATES,
+    JobKind.REGROUP_USER: TEMPLATES,
 }
 """Where a job of each kind begins."""
+
+BODIES: dict[JobKind, type[Body]] = {
+    JobKind.DELETE_FACE: RemovalBody,
+    JobKind.ERASE_USER: RemovalBody,
+    JobKind.REGROUP_USER: RegroupingBody,
+}
+"""What its message holds; a photo, of other kinds."""
 
 _POINT = Point(x=1, y=2)
 FACE = Face(
@@ -114,8 +123,7 @@ class Worker:
         if job.wrapped_key is None:
             return  # It has ended: the message came again.
         job_key = (await services.keys.get(company_id)).unwrap_job_key(header.job_id, job.wrapped_key)
-        model = RemovalBody if topic_of(job.kind) is TEMPLATES else PhotoBody
-        body = open_body(delivery.value, job_key, model)
+        body = open_body(delivery.value, job_key, BODIES.get(job.kind, PhotoBody))
         async with self._came:
             self.jobs.append(job)
             self.bodies.append(body)
@@ -126,6 +134,8 @@ class Worker:
     async def _ending(self, company_id: UUID, job: JobRecord, body: Body) -> Ending:
         if isinstance(body, RemovalBody):
             return removed(job)
+        if isinstance(body, RegroupingBody):
+            return regrouped(job)
         if self.refuse_with is not None:
             return refused(job, self.refuse_with)
         assert isinstance(body, PhotoBody)
@@ -294,4 +304,14 @@ def removed(job: JobRecord) -> Ending:
         http_status=204,
         answer=DeletionResult(job_id=UUID(job.id), faces_deleted=1),
         event_type="face.deleted",
+    )
+
+
+def regrouped(job: JobRecord) -> Ending:
+    """A change of groups that the index has followed."""
+    return Ending(
+        state=JobState.SUCCEEDED,
+        http_status=200,
+        answer=RegroupingResult(job_id=UUID(job.id), faces_updated=1),
+        event_type="user.regrouped",
     )
