@@ -1,0 +1,131 @@
+"""A person's life in the service, with real photos: agreed, enrolled, moved, expired, shown, erased."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from infra.clock import SystemClock
+from infra.opening import open_services
+from infra.repositories.collections import COMPANIES
+from infra.settings import Settings
+from schemas.policies import CompanyPolicies, RetentionPolicy
+from scripts.api_client import ApiClient
+from scripts.photos import Photos
+from scripts.service_process import ServiceProcess
+from workers.recognition.model import calibrated_model
+from workers.recognition.weights import find_weights
+
+pytestmark = pytest.mark.system
+
+ACCOUNT = {"company_name": "Example Ltd", "email": "admin@example.com", "password": "a long enough password"}
+POLICIES = CompanyPolicies(consent_required=True, retention=RetentionPolicy(keep_photos=True))
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[ApiClient]:
+    """A company's admin at a service; the company keeps photos and requires consent."""
+    service = ServiceProcess(tmp_path / "home", tmp_path / "serve.log")
+    await service.start()
+    async with ApiClient(service.url, service.ca_file) as api:
+        await api.call("POST", "/register", json=ACCOUNT)
+        await api.log_in(ACCOUNT["email"], ACCOUNT["password"])
+        token = api.token
+    await service.stop()
+    await _set_policies(service)
+    await service.start()
+    async with ApiClient(service.url, service.ca_file) as api:
+        api.token = token
+        yield api
+    await service.stop()
+
+
+async def _set_policies(service: ServiceProcess) -> None:
+    settings = Settings.model_validate(
+        {name.removeprefix("FACEID_").lower(): value for name, value in service.settings.items()}
+    )
+    stamp = calibrated_model(find_weights(settings.model, settings.cache_dir)).stamp
+    async with open_services(settings, stamp, SystemClock()) as services:
+        (company_id,) = await services.documents.companies(COMPANIES)
+        company = await services.accounts.company(company_id)
+        assert company is not None
+        changed = company.model_copy(update={"policies": POLICIES, "version": company.version + 1})
+        expected = {"version": company.version}
+        assert await services.documents.compare_and_set(COMPANIES, company_id, changed, expected=expected)
+
+
+async def test_a_person_from_consent_to_erasure(api: ApiClient, photos: Photos) -> None:
+    first, second, probe = (path.read_bytes() for path in photos.people["Barack Obama"][:3])
+    user = "/users/hq%2Fobama%20%E2%98%85"
+    consent = json.dumps({"text_version": "2026-01"})
+    fields: dict[str, str | list[str]] = {"user_id": "hq/obama ★", "groups": ["hq", "staff"]}
+
+    async def found(**given: str) -> str | None:
+        fields: dict[str, str | list[str]] = {**given}
+        answer = await api.call("POST", "/face/search", photo=probe, fields=fields)
+        assert answer.status == 200, answer.body
+        return answer.body["best"]["user_id"] if answer.body["matched"] else None
+
+    async def verified() -> tuple[int, Any]:
+        fields: dict[str, str | list[str]] = {"user_id": "hq/obama ★"}
+        answer = await api.call("POST", "/face/verify", photo=probe, fields=fields)
+        return answer.status, answer.body.get("code") or answer.body["matched"]
+
+    async def change(**given: Any) -> None:
+        answer = await api.call("PATCH", user, json=given)
+        assert answer.status == 200, answer.body
+
+    # Without consent nothing is kept.
+    refused = await api.call("POST", "/face/enroll", photo=first, fields=fields)
+    assert (refused.status, refused.body["code"]) == (422, "consent_required")
+    assert (await api.call("GET", user)).status == 404
+
+    agreed = await api.call("POST", "/face/enroll", photo=first, fields={**fields, "consent": consent})
+    assert agreed.status == 201
+    again = await api.call("POST", "/face/enroll", photo=second, fields={"user_id": "hq/obama ★"})
+    assert again.status == 201
+    assert (await api.call("GET", user)).body["faces"] == 2
+    faces = (await api.call("GET", "/faces", params={"group": "staff"})).body["items"]
+    assert [face["face_id"] for face in faces] == [again.body["face_id"], agreed.body["face_id"]]
+    for face_id, photo in ((agreed.body["face_id"], first), (again.body["face_id"], second)):
+        assert await _image(api, face_id) == (200, photo)
+
+    # A search limited to a group goes by it once the change has been answered.
+    assert await found(groups="hq") == "hq/obama ★"
+    assert await found(groups="lab") is None
+    await change(groups=["lab"])
+    assert await found(groups="lab") == "hq/obama ★"
+    assert await found(groups="hq") is None
+
+    # Nobody past their validity, or without consent, is matched.
+    await change(valid_until="2020-01-01")
+    assert (await api.call("GET", user)).body["expired"] is True
+    assert (await found(), await verified()) == (None, (409, "user_not_valid"))
+    await change(valid_until=None)
+    assert (await found(), await verified()) == ("hq/obama ★", (200, True))
+    await change(consent=None)
+    assert (await found(), await verified()) == (None, (409, "user_not_valid"))
+    await change(consent={"text_version": "2026-02"})
+    assert await found() == "hq/obama ★"
+
+    assert (await api.call("DELETE", user)).status == 204
+    assert (await api.call("GET", user)).status == 404
+    assert (await api.call("GET", "/users")).body["items"] == []
+    assert (await api.call("GET", "/faces")).body["items"] == []
+    for face_id in (agreed.body["face_id"], again.body["face_id"]):
+        assert (await api.call("GET", f"/faces/{face_id}")).status == 404
+        assert (await _image(api, face_id))[0] == 404
+    assert await found() is None
+    told = json.dumps((await api.call("GET", "/logs")).body, ensure_ascii=False)
+    assert "obama" not in told
+
+
+async def _image(api: ApiClient, face_id: str) -> tuple[int, bytes]:
+    """A face's photo, read as bytes."""
+    session: aiohttp.ClientSession = api._session
+    headers = {"Authorization": f"Bearer {api.token}"}
+    async with session.get(f"/faces/{face_id}/image", headers=headers) as answer:
+        return answer.status, await answer.read()
