@@ -1,6 +1,7 @@
 """Who is asking and what they may do, read from the records at every request: changes count at once."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -42,6 +43,25 @@ class Identity:
             able = " or ".join(sorted(role for role, scopes in ROLE_SCOPES.items() if scope in scopes))
             key = f", or a key with the scope {scope}" if scope in KEY_SCOPES else ""
             raise ProblemError("forbidden", f"This takes the role {able}{key}.")
+
+    def may_see(self, groups: Collection[str]) -> bool:
+        """Whether somebody who is in these groups concerns the credential; who does not is a 404 to it."""
+        return self.groups is None or not self.groups.isdisjoint(groups)
+
+    def narrowed(self, asked: Collection[str] | None) -> frozenset[str] | None:
+        """The groups to search in, or to enrol into, when these are asked for (None: not said); None for all
+        there are.
+
+        Raises `ProblemError("forbidden")` for groups that the credential has nothing to do with, and for none
+        at all where it is bound to some.
+        """
+        if asked is None:
+            return self.groups
+        if self.groups is not None and not (asked and self.groups.issuperset(asked)):
+            raise ProblemError(
+                "forbidden", "This key is bound to groups: name only those, or leave `groups` out."
+            )
+        return frozenset(asked)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class MergePatch(Input[Patch[M]]):
 
 
 class FieldsPatch(JsonBody[M]):
-    """A merge patch of a record whose fields change one by one: what is set is in `model_fields_set`, and None
+    """A merge patch of what changes field by field: what is given is in `model_fields_set`, and None
     clears."""
 
     async def read(self, call: Call) -> M:

@@ -60,6 +60,9 @@ async def change(call: Call, patch: UserPatch) -> web.Response:
         changed = await services.users.change(company_id, user, given)
         if changed is not None:
             break
+    if changed.consent != user.consent:
+        what = "recorded" if changed.consent else "withdrawn"
+        await call.audit(f"user.consent_{what}", user_hash=user.id)
     if job is None:
         return await _answered(call, changed)
     await services.submission.publish_regrouping(company_id, job, synced=False)

@@ -11,7 +11,7 @@ from yarl import URL
 
 from infra.clock import Clock, ManualClock
 from infra.documents.sqlite import SqliteDocuments
-from infra.repositories.collections import USERS
+from infra.repositories.collections import AUDIT_EVENTS, USERS
 from schemas.access import Role
 from schemas.jobs import JobKind
 from schemas.messages import EnrolmentFields, PhotoBody, RegroupingBody
@@ -376,6 +376,11 @@ async def test_consent_is_recorded_with_who_recorded_it(client: Client) -> None:
     renewed = (await patch(client, "ada", consent={"text_version": "2"})).body["consent"]
     assert renewed == first | {"text_version": "2", "given_at": "2026-01-01T00:00:02.000Z"}
     assert (await patch(client, "ada", consent=None)).body["consent"] is None
+    audited = (await client.services.documents.find(AUDIT_EVENTS, client.company_id)).items
+    consents = {event.type: event.actor for event in audited if event.type.startswith("user.consent")}
+    assert consents == dict.fromkeys(
+        ("user.consent_recorded", "user.consent_withdrawn"), renewed["recorded_by"]
+    )
     for consent in ('{"text_version": "1", "recorded_by": "somebody"}', '"yes"', "yes", "{}"):
         answer = await client.call("POST", "/face/enroll", data=form(user_id="ada", consent=consent))
         assert answer.code == "invalid_request"

@@ -8,21 +8,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from infra.clock import SystemClock
-from infra.opening import open_services
-from infra.repositories.collections import COMPANIES
-from infra.settings import Settings
-from schemas.policies import CompanyPolicies, RetentionPolicy
 from scripts.api_client import ApiClient
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
-from workers.recognition.model import calibrated_model
-from workers.recognition.weights import find_weights
 
 pytestmark = pytest.mark.system
 
 ACCOUNT = {"company_name": "Example Ltd", "email": "admin@example.com", "password": "a long enough password"}
-POLICIES = CompanyPolicies(consent_required=True, retention=RetentionPolicy(keep_photos=True))
 
 
 @pytest.fixture
@@ -33,28 +25,11 @@ async def api(tmp_path: Path) -> AsyncIterator[ApiClient]:
     async with ApiClient(service.url, service.ca_file) as api:
         await api.call("POST", "/register", json=ACCOUNT)
         await api.log_in(ACCOUNT["email"], ACCOUNT["password"])
-        token = api.token
-    await service.stop()
-    await _set_policies(service)
-    await service.start()
-    async with ApiClient(service.url, service.ca_file) as api:
-        api.token = token
+        policies = {"consent_required": True, "retention": {"keep_photos": True}}
+        answer = await api.call("PATCH", "/company", json={"policies": policies})
+        assert answer.status == 200, answer.body
         yield api
     await service.stop()
-
-
-async def _set_policies(service: ServiceProcess) -> None:
-    settings = Settings.model_validate(
-        {name.removeprefix("FACEID_").lower(): value for name, value in service.settings.items()}
-    )
-    stamp = calibrated_model(find_weights(settings.model, settings.cache_dir)).stamp
-    async with open_services(settings, stamp, SystemClock()) as services:
-        (company_id,) = await services.documents.companies(COMPANIES)
-        company = await services.accounts.company(company_id)
-        assert company is not None
-        changed = company.model_copy(update={"policies": POLICIES, "version": company.version + 1})
-        expected = {"version": company.version}
-        assert await services.documents.compare_and_set(COMPANIES, company_id, changed, expected=expected)
 
 
 async def test_a_person_from_consent_to_erasure(api: ApiClient, photos: Photos) -> None:
