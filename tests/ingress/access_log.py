@@ -68,7 +68,10 @@ async def attempt(
         log=entry,
         mentions=hashes,
     )
-    return await services.jobs.record_refusal(company_id, job, ending, RetentionPolicy())
+    assert await services.jobs.record_refusal(company_id, job, ending, RetentionPolicy())
+    recorded = await services.jobs.get(company_id, UUID(job.id))
+    assert recorded is not None
+    return recorded
 
 
 def without_details(job: JobRecord) -> Ending:

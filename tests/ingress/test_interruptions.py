@@ -80,6 +80,7 @@ def over(services: Services, store: Callable[[Any], Any]) -> Services:
         clock=services.clock,
         entropy=services.entropy,
         model=services.model,
+        calibration=services.calibration,
         master=services.master,
         keys=services.keys,
         documents=store(services.documents),
