@@ -231,6 +231,12 @@ _TYPES: Final = (
         "The photo has more faces than one search takes",
         "Search for the others with a photo of fewer people.",
     ),
+    ProblemType(
+        "low_template_quality",
+        422,
+        "The face does not show who it is",
+        "Show the whole face, uncovered and from the front.",
+    ),
     # The person.
     ProblemType(
         "duplicate_face",

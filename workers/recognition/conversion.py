@@ -39,16 +39,20 @@ class ConversionError(ValueError):
     """The file does not hold the network that it should."""
 
 
-def network(tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
+def network(tensors: Mapping[str, Tensor] | None = None, *, normalised: bool = True) -> nn.Module:
     """The network in evaluation mode, strictly loaded with the tensors where they are given.
 
-    Takes float32 [n, 3, 160, 160], gives float32 [n, 512], L2-normalised."""
-    module: nn.Module = InceptionResnetV1(pretrained=None, classify=False).eval()
+    Takes float32 [n, 3, 160, 160], gives float32 [n, 512], L2-normalised or as the last layer has them."""
+    module = InceptionResnetV1(pretrained=None, classify=False).eval()
     if tensors is not None:
         try:
             module.load_state_dict(dict(tensors), strict=True)
         except RuntimeError as error:
             raise ConversionError("the tensors are not those of InceptionResnetV1") from error
+    if not normalised:
+        # What it would hand to a classifier is the embedding as it is: this one hands it on.
+        module.classify = True
+        module.add_module("logits", nn.Identity())
     return module
 
 

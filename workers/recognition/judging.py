@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from schemas.problems import PROBLEM_TYPES
 from schemas.recognition import MAX_FACES_SEARCHED, Face, QualityPolicy
-from workers.recognition.analysis import JudgedFace, UnusableFace
-from workers.recognition.quality import refusal
+from workers.recognition.analysis import AnalysedFace, JudgedFace, UnusableFace
+from workers.recognition.quality import refusal, template_refusal
 
 _TOO_MANY = "too_many_faces"
 
@@ -43,3 +43,13 @@ def searchable(
         else:
             unusable.append(UnusableFace(face, *refused))
     return wanted, tuple(unusable)
+
+
+def judged_templates(
+    faces: Sequence[AnalysedFace], policy: QualityPolicy
+) -> tuple[tuple[AnalysedFace, ...], tuple[UnusableFace, ...]]:
+    """The faces whose templates say who they are, and the others."""
+    refusals = [(found, template_refusal(found.face.quality, policy)) for found in faces]
+    good = tuple(found for found, refused in refusals if refused is None)
+    bad = tuple(UnusableFace(found.face, *refused) for found, refused in refusals if refused is not None)
+    return good, bad

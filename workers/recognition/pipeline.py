@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from infra.clock import Clock, SystemClock
-from schemas.recognition import Face, PhotoLimits
+from schemas.recognition import Face, PhotoLimits, QualityPolicy
 from workers.recognition.analysis import (
     AnalysedFace,
     Analysis,
@@ -20,8 +20,8 @@ from workers.recognition.analysis import (
 )
 from workers.recognition.crop import crop_face, standardised
 from workers.recognition.detector import DetectedFace, Detector
-from workers.recognition.encoder import Encoder, TorchEncoder
-from workers.recognition.judging import judged_each, searchable
+from workers.recognition.encoder import Encoder, Templates, TorchEncoder
+from workers.recognition.judging import judged_each, judged_templates, searchable
 from workers.recognition.opener import PhotoRefused, open_photo
 from workers.recognition.parameters import CROP_SIDE_PX
 from workers.recognition.projection import TEMPLATE_DIMENSIONS
@@ -52,6 +52,7 @@ def torch_device(name: str) -> torch.device:
 class _Prepared:
     """A photo whose faces wait for their templates."""
 
+    quality: QualityPolicy
     width_px: int
     height_px: int
     faces: tuple[Face, ...]
@@ -92,7 +93,8 @@ class FacePipeline:
         prepared = [self._prepare(request) for request in requests]
         crops = [crop for photo in prepared if isinstance(photo, _Prepared) for crop in photo.crops]
         started_s = self._clock.monotonic_s()
-        templates = iter(self._embed(crops))
+        made = self._embed(crops)
+        templates = zip(made.vectors, map(float, made.qualities), strict=True)
         embed_ms = self._since_ms(started_s)
         return [self._finished(photo, templates, embed_ms) for photo in prepared]
 
@@ -101,7 +103,7 @@ class FacePipeline:
         generator = np.random.default_rng(0)
         pictures = generator.integers(0, 256, (2, CROP_SIDE_PX, CROP_SIDE_PX, 3), dtype=np.uint8)
         self._detector.detect(pictures[0])
-        first, second = (self._embed(list(pictures)) for _ in range(2))
+        first, second = (self._embed(list(pictures)).vectors for _ in range(2))
         if first.shape != (2, TEMPLATE_DIMENSIONS) or not np.isfinite(first).all():
             raise SelfTestFailed("the model gives no templates")
         if np.abs(np.linalg.norm(first, axis=1) - 1).max() > 1e-4:
@@ -133,24 +135,27 @@ class FacePipeline:
         if refused is not None and not wanted:
             return Refusal(*refused, tuple(faces))
         timings_ms = {"open": opened_ms, "detect": self._since_ms(started_s)}
-        chosen = tuple(faces[i] for i in wanted)
-        return _Prepared(width, height, chosen, tuple(crops[i] for i in wanted), timings_ms, unusable)
+        chosen, their_crops = tuple(faces[i] for i in wanted), tuple(crops[i] for i in wanted)
+        return _Prepared(request.quality, width, height, chosen, their_crops, timings_ms, unusable)
 
-    def _embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def _embed(self, crops: Sequence[NDArray[np.uint8]]) -> Templates:
         shape = (len(crops), CROP_SIDE_PX, CROP_SIDE_PX, 3)
         return self._encoder.embed(standardised(np.array(crops, np.uint8).reshape(shape)))
 
     def _finished(
         self,
         photo: _Prepared | Detection | Refusal,
-        templates: Iterator[NDArray[np.float32]],
+        templates: Iterator[tuple[NDArray[np.float32], float]],
         embed_ms: float,
     ) -> Answer:
         if not isinstance(photo, _Prepared):
             return photo
-        faces = tuple(AnalysedFace(face, next(templates)) for face in photo.faces)
+        found = [_with_template(face, *next(templates)) for face in photo.faces]
+        good, bad = judged_templates(found, photo.quality)
+        if not good:
+            return Refusal(bad[0].code, bad[0].detail, tuple(face.face for face in found))
         timings_ms = {**photo.timings_ms, "embed": embed_ms}
-        return Analysis(photo.width_px, photo.height_px, faces, timings_ms, photo.unusable)
+        return Analysis(photo.width_px, photo.height_px, good, timings_ms, (*photo.unusable, *bad))
 
     def _since_ms(self, started_s: float) -> float:
         return round((self._clock.monotonic_s() - started_s) * 1000, 2)
@@ -163,3 +168,8 @@ def _face(detected: DetectedFace, crop: NDArray[np.uint8]) -> Face:
         quality=measure(crop, detected.box, detected.landmarks),
         detection_confidence=detected.confidence,
     )
+
+
+def _with_template(face: Face, template: NDArray[np.float32], template_quality: float) -> AnalysedFace:
+    quality = face.quality.model_copy(update={"template_quality": round(template_quality, 4)})
+    return AnalysedFace(face.model_copy(update={"quality": quality}), template)

@@ -44,6 +44,14 @@ def bottleneck_projection(tensors: Mapping[str, Tensor]) -> Tensor:
     return torch.as_tensor(np.ascontiguousarray(basis * np.sign(largest), np.float32))
 
 
+def usual_length(tensors: Mapping[str, Tensor]) -> float:
+    """The length that embeddings have before they are normalised, root mean square over the training photos.
+
+    The last layer's batch norm gives each dimension the variance gamma^2 and the mean beta over them."""
+    gamma, beta = tensors["last_bn.weight"].double(), tensors["last_bn.bias"].double()
+    return float((gamma.square() + beta.square()).sum().sqrt())
+
+
 def project(embeddings: Tensor, projection: Tensor) -> Tensor:
     """Templates [n, 128], L2-normalised, from embeddings [n, 512]."""
     return functional.normalize(embeddings @ projection.T, dim=1)

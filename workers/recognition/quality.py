@@ -99,6 +99,15 @@ def refusal(
     return next((failed for failed in checks if failed is not None), None)
 
 
+def template_refusal(quality: Quality, policy: QualityPolicy) -> tuple[str, str] | None:
+    """Why a face's template cannot be used, as code and detail; None when it can."""
+    if quality.template_quality is None:
+        raise ValueError("a face without a template has nothing to judge")
+    return _below(
+        "low_template_quality", "template's quality", quality.template_quality, policy.min_template_quality
+    )
+
+
 def _below(code: str, what: str, value: float, least: float, unit: str = "") -> tuple[str, str] | None:
     words = f"The {what} is {value:.2f} {unit}".rstrip()
     return (code, f"{words}; at least {least:g} is needed.") if value < least else None

@@ -14,7 +14,7 @@ from schemas.recognition import PhotoLimits
 from scripts.photos import Photos
 from workers.recognition.crop import crop_face, standardised
 from workers.recognition.detector import Detector
-from workers.recognition.encoder import Encoder, TorchEncoder
+from workers.recognition.encoder import Encoder, Templates, TorchEncoder
 from workers.recognition.opener import open_photo
 from workers.recognition.weights import ModelFiles
 
@@ -22,27 +22,29 @@ Floats = NDArray[np.float32]
 
 
 class Counting(Encoder):
-    """Gives templates that say in which call, and as which of it, a crop came."""
+    """Gives templates that say in which call, and as which of it, a crop came; so do the qualities."""
 
     def __init__(self) -> None:
         self.calls = 0
 
-    def _embed(self, crops: Floats) -> Floats:
+    def _embed(self, crops: Floats) -> Templates:
         self.calls += 1
-        templates = np.zeros((len(crops), 128), np.float32)
-        templates[:, 0] = self.calls
-        templates[:, 1] = np.arange(len(crops))
-        return templates
+        vectors = np.zeros((len(crops), 128), np.float32)
+        vectors[:, 0] = self.calls
+        vectors[:, 1] = np.arange(len(crops))
+        return Templates(vectors, self.calls * 100 + vectors[:, 1])
 
 
 @pytest.mark.parametrize(("crops", "calls"), [(0, 0), (1, 1), (32, 1), (33, 2), (65, 3)])
 def test_large_batches_are_split(crops: int, calls: int) -> None:
     encoder = Counting()
     templates = encoder.embed(np.zeros((crops, 3, 1, 1), np.float32))
-    assert templates.shape == (crops, 128)
-    assert templates.dtype == np.float32
+    assert templates.vectors.shape == (crops, 128)
+    assert templates.vectors.dtype == templates.qualities.dtype == np.float32
     assert encoder.calls == calls
-    assert [(row[0], row[1]) for row in templates] == [(i // 32 + 1, i % 32) for i in range(crops)]
+    places = [(i // 32 + 1, i % 32) for i in range(crops)]
+    assert [(row[0], row[1]) for row in templates.vectors] == places
+    assert templates.qualities.tolist() == [100 * call + place for call, place in places]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def reference(package: Path, crops: Floats) -> Floats:
 def test_the_projection_keeps_the_cosines_of_the_published_graph(
     crops: Floats, reference: Floats, model_files: ModelFiles
 ) -> None:
-    templates = TorchEncoder(model_files, torch.device("cpu")).embed(crops)
+    templates = TorchEncoder(model_files, torch.device("cpu")).embed(crops).vectors
     assert templates.shape == (len(crops), 128)
     np.testing.assert_allclose(np.linalg.norm(templates, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(templates @ templates.T, reference @ reference.T, atol=2e-4)
@@ -85,12 +87,27 @@ def test_embeddings_are_those_of_the_published_graph(
     encoder = TorchEncoder(model_files, torch.device("cpu"))
     with torch.inference_mode():
         embeddings = encoder._network(torch.as_tensor(crops)).numpy()
-    cosines = (embeddings * reference).sum(axis=1)
-    assert cosines.min() > 0.9999
+    lengths = np.linalg.norm(embeddings, axis=1)
+    assert ((embeddings * reference).sum(axis=1) / lengths).min() > 0.9999
+
+
+@pytest.mark.system
+def test_what_is_no_face_has_a_template_of_low_quality(crops: Floats, model_files: ModelFiles) -> None:
+    encoder = TorchEncoder(model_files, torch.device("cpu"))
+    faces = encoder.embed(crops).qualities
+    assert faces.min() > 0.8
+    assert faces.max() < 1.3
+    # A gradient and an even grey, as skies and walls are.
+    slope = np.broadcast_to(np.linspace(-0.5, 0.5, 160, dtype=np.float32), (1, 3, 160, 160))
+    assert encoder.embed(np.concatenate([slope, np.zeros_like(slope)])).qualities.max() < 0.7
 
 
 @pytest.mark.system
 def test_a_batch_embeds_as_its_crops_do_alone(crops: Floats, model_files: ModelFiles) -> None:
     encoder = TorchEncoder(model_files, torch.device("cpu"))
-    alone = np.concatenate([encoder.embed(crop[None]) for crop in crops])
-    np.testing.assert_allclose((encoder.embed(crops) * alone).sum(axis=1), 1, atol=1e-5)
+    alone = [encoder.embed(crop[None]) for crop in crops]
+    together = encoder.embed(crops)
+    vectors = np.concatenate([one.vectors for one in alone])
+    np.testing.assert_allclose((together.vectors * vectors).sum(axis=1), 1, atol=1e-5)
+    qualities = np.concatenate([one.qualities for one in alone])
+    np.testing.assert_allclose(together.qualities, qualities, rtol=1e-4)

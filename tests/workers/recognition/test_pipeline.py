@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from infra.clock import ManualClock
-from schemas.recognition import PhotoLimits, QualityPolicy
+from schemas.recognition import Box, Landmarks, PhotoLimits, Point, Purpose, QualityPolicy
 from scripts.photos import Photos
 from workers.recognition.analysis import Analysis, PhotoRequest, Refusal
-from workers.recognition.detector import Detector
-from workers.recognition.encoder import Encoder, TorchEncoder
+from workers.recognition.detector import DetectedFace, Detector
+from workers.recognition.encoder import Encoder, Templates, TorchEncoder
 from workers.recognition.pipeline import DeviceUnavailable, FacePipeline, SelfTestFailed, torch_device
 from workers.recognition.weights import ModelFiles
 
@@ -24,11 +24,34 @@ LIMITS = PhotoLimits()
 class Flawed(Encoder):
     """An encoder whose templates are what a test wants them to be."""
 
-    def __init__(self, templates: NDArray[np.float32]) -> None:
+    def __init__(self, templates: NDArray[np.float32], *qualities: float) -> None:
         self._templates = templates
+        self._qualities = np.array(qualities or [1.0] * len(templates), np.float32)
 
-    def _embed(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._templates[: len(crops)]
+    def _embed(self, crops: NDArray[np.float32]) -> Templates:
+        return Templates(self._templates[: len(crops)], self._qualities[: len(crops)])
+
+
+class Seeing(Detector):
+    """A detector that sees a face in each photo at these places."""
+
+    def __init__(self, *left_px: float) -> None:
+        self._left_px = left_px
+
+    def detect(self, pixels: NDArray[np.uint8]) -> list[DetectedFace]:
+        return [_face_at(left) for left in self._left_px]
+
+
+def _face_at(left: float) -> DetectedFace:
+    places = {
+        "left_eye": (30, 40),
+        "right_eye": (70, 40),
+        "nose": (50, 60),
+        "mouth_left": (35, 80),
+        "mouth_right": (65, 80),
+    }
+    points = {name: Point(x=left + x, y=50 + y) for name, (x, y) in places.items()}
+    return DetectedFace(Box(x=left, y=50, width=100, height=110), Landmarks(**points), 0.99)
 
 
 def unit(*places: int) -> NDArray[np.float32]:
@@ -64,6 +87,30 @@ def test_photos_that_cannot_be_used_are_refused_one_by_one() -> None:
     assert pipeline.analyse([]) == []
 
 
+@pytest.mark.parametrize("purpose", ["enrolment", "probe"])
+def test_a_face_whose_template_says_nothing_is_refused(purpose: Purpose) -> None:
+    photo, policy = png(noise(300, 200)), QualityPolicy(min_template_quality=0.8)
+    pipeline = FacePipeline(Seeing(100), Flawed(unit(0, 1), 0.79, 0.8), LIMITS)
+    lenient = PhotoRequest(photo, purpose)
+    bad, _ = pipeline.analyse([PhotoRequest(photo, purpose, quality=policy), lenient])
+    assert isinstance(bad, Refusal)
+    assert (bad.code, bad.faces[0].quality.template_quality) == ("low_template_quality", 0.79)
+    bad, good = pipeline.analyse([lenient, PhotoRequest(photo, purpose, quality=policy)])
+    assert isinstance(bad, Analysis)
+    assert isinstance(good, Analysis)
+    assert good.faces[0].face.quality.template_quality == 0.8
+    assert np.array_equal(good.faces[0].template, unit(1)[0])
+
+
+def test_of_all_faces_those_with_good_templates_are_answered() -> None:
+    pipeline = FacePipeline(Seeing(20, 160), Flawed(unit(0, 1), 0.3, 1.1), LIMITS)
+    (answer,) = pipeline.analyse([PhotoRequest(png(noise(300, 200)), "probe", all_faces=True)])
+    assert isinstance(answer, Analysis)
+    assert [found.face.box.x for found in answer.faces] == [160]
+    assert np.array_equal(answer.faces[0].template, unit(1)[0])
+    assert [(face.face.box.x, face.code) for face in answer.unusable] == [(20, "low_template_quality")]
+
+
 def test_the_device_is_the_one_that_was_set() -> None:
     assert torch_device("cpu").type == "cpu"
     if torch.cuda.is_available():
@@ -77,6 +124,11 @@ def test_the_device_is_the_one_that_was_set() -> None:
 @pytest.fixture(scope="module")
 def pipeline(model_files: ModelFiles) -> FacePipeline:
     return FacePipeline.load(model_files, device="cpu", threads=2, limits=LIMITS)
+
+
+def noise(width: int, height: int) -> Image.Image:
+    generator = np.random.default_rng(0)
+    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def png(image: Image.Image) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.recognition import Box, Face, Landmarks, Point, Purpose, Quality, QualityPolicy
-from workers.recognition.quality import measure, pose, refusal
+from workers.recognition.quality import measure, pose, refusal, template_refusal
 
 SIZE = (500, 400)
 BOX = Box(x=100, y=100, width=120, height=150)
@@ -126,3 +126,16 @@ def test_a_second_prominent_face_matters_at_enrolment_only() -> None:
 def test_the_policy_decides() -> None:
     assert refusal([face(width=30)], "probe", QualityPolicy(min_face_width_px=25), *SIZE) is None
     assert refusal([face(yaw_degrees=25)], "probe", QualityPolicy(max_yaw_degrees=20), *SIZE) is not None
+
+
+def test_a_template_is_judged_by_the_policy() -> None:
+    quality = face(template_quality=0.65).quality
+    refused = template_refusal(quality, QualityPolicy())
+    assert refused is not None
+    assert refused[0] == "low_template_quality"
+    assert template_refusal(quality, QualityPolicy(min_template_quality=0.6)) is None
+
+
+def test_a_face_without_a_template_is_not_judged() -> None:
+    with pytest.raises(ValueError, match="without a template"):
+        template_refusal(GOOD.quality, QualityPolicy())
