@@ -15,55 +15,11 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.problems import ProblemError
+from schemas.score_tables import Rate, ScoreTable
 
 ThresholdSource = Literal["company", "request", "max_fpir"]
 """What decided how similar is similar enough: the company's threshold, the request's, or the bound on
 FPIR."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A rate of false matches. Beyond the data that it was measured on it is an upper bound
-    (`extrapolated`)."""
-
-    value: float
-    extrapolated: bool
-
-
-class ScoreTable(BaseModel):
-    """A function of the score, linear between evenly spaced knots and constant outside of them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    start: float
-    step: float = Field(gt=0)
-    values: tuple[float, ...] = Field(min_length=2)
-
-    @property
-    def end(self) -> float:
-        return self.start + self.step * (len(self.values) - 1)
-
-    def at(self, score: float) -> float:
-        """The value at a score; a score that is not a number is a `ValueError`, never a value."""
-        if math.isnan(score):
-            raise ValueError("a score must be a number")
-        place = (score - self.start) / self.step
-        if place <= 0:
-            return self.values[0]
-        index = math.floor(min(place, len(self.values)))
-        if index >= len(self.values) - 1:
-            return self.values[-1]
-        low, high = self.values[index], self.values[index + 1]
-        return low + (high - low) * (place - index)
-
-    def first_at_least(self, value: float) -> float | None:
-        """The lowest score at which a rising table reaches `value`, None if it never does."""
-        if value <= self.values[0]:
-            return self.start
-        for index, (low, high) in enumerate(pairwise(self.values)):
-            if high >= value:
-                return self.start + self.step * (index + (value - low) / (high - low))
-        return None
 
 
 class Calibration(BaseModel):
@@ -72,7 +28,9 @@ class Calibration(BaseModel):
     `minus_ln_fmr` holds the natural logarithm of the share of pairs of different people that score at least
     so much (negated, so that it rises); beyond its end FMR falls by `tail_slope` a unit of score. `ln_lr`
     holds the logarithm of the likelihood ratio and never falls; above its end it stays what it is there,
-    which is the least that the data support."""
+    which is the least that the data support. `fnmr_table` holds the share of pairs of one person that
+    score below; each person weighs the same, however many photos there are of them (one person of LFW has two
+    thirds of all its genuine pairs)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -91,16 +49,17 @@ class Calibration(BaseModel):
     minus_ln_fmr: ScoreTable
     tail_slope: float = Field(gt=0)
     ln_lr: ScoreTable
-    fnmr_table: ScoreTable | None = None
-    """The share of pairs of one person that score less; it never falls."""
+    fnmr_table: ScoreTable
 
     @model_validator(mode="after")
     def _is_monotone(self) -> Self:
-        for table in (self.minus_ln_fmr, self.ln_lr):
+        for table in (self.minus_ln_fmr, self.ln_lr, self.fnmr_table):
             if any(high < low for low, high in pairwise(table.values)):
                 raise ValueError("the tables must never fall")
         if self.minus_ln_fmr.values[0] != 0:
             raise ValueError("the false match rate must begin at 1")
+        if self.fnmr_table.values[0] < 0 or self.fnmr_table.values[-1] != 1:
+            raise ValueError("the share of genuine pairs must end at 1")
         return self
 
     def fmr(self, score: float) -> Rate:
@@ -108,10 +67,6 @@ class Calibration(BaseModel):
         beyond = score - self.minus_ln_fmr.end
         minus_ln = self.minus_ln_fmr.at(score) + self.tail_slope * max(0.0, beyond)
         return Rate(math.exp(-minus_ln), extrapolated=beyond > 0)
-
-    def fnmr(self, score: float) -> float | None:
-        """The share of comparisons of one person's photos that score less; None where it was not measured."""
-        return None if self.fnmr_table is None else self.fnmr_table.at(score)
 
     def fpir(self, score: float, gallery_users: int) -> Rate:
         """The share of strangers for whom at least one of `gallery_users` scores so much: 1 - (1 - FMR)^N.
@@ -124,6 +79,15 @@ class Calibration(BaseModel):
         if one.value >= 1:
             return Rate(1.0, one.extrapolated)
         return Rate(-math.expm1(gallery_users * math.log1p(-one.value)), one.extrapolated)
+
+    def fnmr(self, score: float) -> Rate:
+        """The share of comparisons of one person's photos that score below: what a threshold at this score
+        misses.
+
+        The expected miss rate of a user with one photo enrolled. With several, a probe is missed only when it
+        scores below with all of them, so it is less. Conditions like those of the photos that it was measured
+        on are taken for granted."""
+        return Rate(self.fnmr_table.at(score), extrapolated=score < self.fnmr_table.start)
 
     def likelihood_ratio(self, score: float) -> float:
         """How many times more often a score is met with photos of one person than of two."""

@@ -1,8 +1,8 @@
 """`faceid calibrate`: measures what scores mean, from the View-1 training list of LFW.
 
 Impostors are all pairs of photos of different people in `peopleDevTrain.csv`, genuine pairs all pairs of one
-person. Only aggregate numbers are kept: the false match rate over the score, and the likelihood ratio over
-the score."""
+person. Only aggregate numbers are kept, each over the score: the false match rate, the likelihood ratio and
+the false non-match rate."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,8 @@ from rich.table import Table
 
 from infra.settings import Settings
 from schemas.recognition import PhotoLimits
-from schemas.scoring import Calibration, MatchPolicy, ScoreTable
+from schemas.score_tables import ScoreTable
+from schemas.scoring import Calibration, MatchPolicy
 from scripts.lfw import photos_of, templates_of
 from workers.recognition.model import calibration_path
 from workers.recognition.parameters import PIPELINE
@@ -73,6 +74,7 @@ def calibrate(lfw_dir: Path, pipeline: FacePipeline, *, model: str, tensors_sha2
         minus_ln_fmr=minus_ln_fmr,
         tail_slope=tail_slope,
         ln_lr=likelihood_ratio_table(scores, minus_ln_fmr, tail_slope),
+        fnmr_table=false_non_match_table(scores.genuine),
     )
 
 
@@ -113,6 +115,16 @@ def false_match_table(impostor: Floats) -> tuple[ScoreTable, float]:
     before = math.log(survivors[end - 1] / survivors[end]) / _STEP
     values = np.log(survivors[0] / survivors[first : end + 1])
     return _table(_EDGES[first], values), round(float(min(slopes, default=before)), _DECIMALS)
+
+
+def false_non_match_table(genuine: Floats) -> ScoreTable:
+    """The share of genuine pairs below the score, from where they come to one person's.
+
+    Lower still, where the value stays what it is there, wrong labels decide."""
+    below = np.insert(genuine.cumsum(), 0, 0)
+    first = int(np.flatnonzero(below >= 1)[0])
+    end = int(np.flatnonzero(genuine)[-1]) + 1
+    return _table(_EDGES[first], below[first : end + 1] / below[end])
 
 
 def likelihood_ratio_table(scores: Scores, minus_ln_fmr: ScoreTable, tail_slope: float) -> ScoreTable:
@@ -174,12 +186,12 @@ def calibrate_command(lfw: Path, settings: Settings) -> None:
 
 def _operating_points(made: Calibration) -> Table:
     table = Table(title="Default match policy", title_justify="left")
-    for heading in ("users", "score", "decided by", "confidence", "FMR", "FPIR", "extrapolated"):
+    for heading in ("users", "score", "decided by", "confidence", "FMR", "FPIR", "extrapolated", "FNMR"):
         table.add_column(heading, justify="right")
     for users in (1, 10, 100, 1_000, 10_000, 100_000):
         point = MatchPolicy().operating_point(made, users)
         if point.score is None:
-            table.add_row(f"{users}", "none is enough", *[""] * 5)
+            table.add_row(f"{users}", "none is enough", *[""] * 6)
             continue
         fmr, fpir = made.fmr(point.score), made.fpir(point.score, users)
         table.add_row(
@@ -190,5 +202,6 @@ def _operating_points(made: Calibration) -> Table:
             f"{fmr.value:.1e}",
             f"{fpir.value:.1e}",
             "yes" if fmr.extrapolated else "no",
+            f"{made.fnmr(point.score).value:.3f}",
         )
     return table

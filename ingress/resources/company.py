@@ -85,7 +85,7 @@ def _operating_point(
         threshold_source=point.source,
         fpir=fpir.value if fpir else 0,
         extrapolated=fpir.extrapolated if fpir else False,
-        expected_miss_rate=1 if point.score is None else calibration.fnmr(point.score),
+        expected_miss_rate=1 if point.score is None else calibration.fnmr(point.score).value,
         duplicate_score=policies.duplicate.score_threshold(calibration, comparisons),
         same_user_score=policies.same_user.score_threshold(calibration),
     )

@@ -8,31 +8,24 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.problems import ProblemError
+from schemas.score_tables import Rate, ScoreTable
 from schemas.scoring import (
     Calibration,
     DuplicatePolicy,
     MatchPolicy,
     SameUserPolicy,
-    ScoreTable,
     decide,
     parse_threshold,
 )
+from tests.calibration import made_up_calibration
 
 
 def calibration(minus_ln_fmr: list[float], ln_lr: list[float], tail_slope: float = 30.0) -> Calibration:
-    return Calibration(
-        model="made",
-        tensors_sha256="",
-        pipeline="",
-        source="made",
-        people=0,
-        photos=0,
-        refused=0,
-        impostor_pairs=0,
-        genuine_pairs=0,
-        minus_ln_fmr=ScoreTable(start=-0.2, step=0.9 / (len(minus_ln_fmr) - 1), values=tuple(minus_ln_fmr)),
-        tail_slope=tail_slope,
-        ln_lr=ScoreTable(start=0.0, step=0.9 / (len(ln_lr) - 1), values=tuple(ln_lr)),
+    return made_up_calibration(
+        ScoreTable(start=-0.2, step=0.9 / (len(minus_ln_fmr) - 1), values=tuple(minus_ln_fmr)),
+        ScoreTable(start=0.0, step=0.9 / (len(ln_lr) - 1), values=tuple(ln_lr)),
+        tail_slope,
+        ScoreTable(start=0.1, step=0.2, values=(0.01, 0.05, 0.3, 1.0)),
     )
 
 
@@ -63,6 +56,7 @@ def test_a_higher_score_is_never_worse(made: Calibration, one: float, other: flo
     assert made.fmr(high).value <= made.fmr(low).value
     assert made.fpir(high, gallery).value <= made.fpir(low, gallery).value
     assert made.likelihood_ratio(high) >= made.likelihood_ratio(low)
+    assert 0 <= made.fnmr(low).value <= made.fnmr(high).value <= 1
     assert made.confidence_verification(high) >= made.confidence_verification(low)
     (low_confidence,) = made.confidence_identification([low], gallery)
     (high_confidence,) = made.confidence_identification([high], gallery)
@@ -81,6 +75,20 @@ def test_more_users_make_a_false_match_likelier(
     assert made.fpir(score, 1).value == pytest.approx(fmr.value, rel=1e-9)
     assert made.fpir(score, 0).value == 0
     assert made.confidence_identification([score], few)[0] >= made.confidence_identification([score], many)[0]
+
+
+def test_the_miss_rate_is_read_from_its_table() -> None:
+    assert PLAIN.fnmr(0.3).value == pytest.approx(0.05)
+    assert PLAIN.fnmr(0.4).value == pytest.approx(0.175)
+    assert not PLAIN.fnmr(0.4).extrapolated
+    assert PLAIN.fnmr(0.9) == Rate(1.0, extrapolated=False)
+    assert PLAIN.fnmr(0.0) == Rate(0.01, extrapolated=True)
+
+
+@pytest.mark.parametrize("values", [(0.0, 0.5), (-0.1, 1.0), (0.5, 0.4, 1.0)])
+def test_a_share_of_genuine_pairs_rises_to_all_of_them(values: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError):
+        made_up_calibration((0, 20), fnmr_table=values)
 
 
 @given(calibrations(), st.lists(scores, max_size=8), users)

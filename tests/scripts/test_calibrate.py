@@ -9,8 +9,15 @@ from numpy.typing import NDArray
 
 from schemas.scoring import Calibration
 from scripts.bench.accuracy import best_threshold, scores_of, wilson_interval
-from scripts.calibrate import Scores, false_match_table, likelihood_ratio_table, pair_scores
+from scripts.calibrate import (
+    Scores,
+    false_match_table,
+    false_non_match_table,
+    likelihood_ratio_table,
+    pair_scores,
+)
 from scripts.lfw import Pair, Photo, pairs_of, photos_of
+from tests.calibration import made_up_calibration
 
 CENTRES = np.linspace(-0.995, 0.995, 200)
 
@@ -28,19 +35,11 @@ SCORES = Scores(np.round(normal_bins(0.05, 0.12, 5e7)), normal_bins(0.65, 0.12, 
 @pytest.fixture
 def made() -> Calibration:
     minus_ln_fmr, tail_slope = false_match_table(SCORES.impostor)
-    return Calibration(
-        model="made",
-        tensors_sha256="",
-        pipeline="",
-        source="",
-        people=1_000,
-        photos=0,
-        refused=0,
-        impostor_pairs=0,
-        genuine_pairs=0,
-        minus_ln_fmr=minus_ln_fmr,
-        tail_slope=tail_slope,
-        ln_lr=likelihood_ratio_table(SCORES, minus_ln_fmr, tail_slope),
+    return made_up_calibration(
+        minus_ln_fmr,
+        likelihood_ratio_table(SCORES, minus_ln_fmr, tail_slope),
+        tail_slope,
+        false_non_match_table(SCORES.genuine),
     )
 
 
@@ -80,6 +79,28 @@ def test_wrong_labels_make_the_bound_wider() -> None:
 def test_the_likelihood_ratio_is_the_one_that_was_put_in(made: Calibration, score: float) -> None:
     truth = ((score - 0.05) ** 2 - (score - 0.65) ** 2) / (2 * 0.12**2)
     assert math.log(made.likelihood_ratio(score)) == pytest.approx(truth, abs=0.9)
+
+
+@pytest.mark.parametrize("score", [0.3, 0.4, 0.5, 0.65, 0.8, 0.9])
+def test_the_miss_rate_is_the_one_that_was_put_in(made: Calibration, score: float) -> None:
+    truth = 0.5 * math.erfc((0.65 - score) / 0.12 / math.sqrt(2))
+    assert made.fnmr(score).value == pytest.approx(truth, rel=0.03, abs=1e-3)
+    assert not made.fnmr(score).extrapolated
+
+
+def test_a_miss_rate_below_one_person_in_all_is_a_bound(made: Calibration) -> None:
+    rate = made.fnmr(0.1)
+    assert rate.extrapolated
+    assert rate.value == pytest.approx(1 / 1_000, rel=0.5)
+    assert made.fnmr(1).value == 1
+
+
+def test_each_person_counts_the_same_in_the_miss_rate() -> None:
+    # One person's twenty photos are all alike, another's two are at a cosine of 0.6.
+    templates = np.array([[1, 0]] * 20 + [[0, 1], [0.8, 0.6]], np.float32)
+    people = np.array([0] * 20 + [1] * 2)
+    table = false_non_match_table(pair_scores(templates, people).genuine)
+    assert table.at(0.7) == pytest.approx(0.5)
 
 
 def test_even_odds_lie_in_the_middle(made: Calibration) -> None:

@@ -8,24 +8,12 @@ import pytest
 from schemas.policies import CompanyPolicies
 from schemas.recognition import ModelStamp
 from schemas.records import FaceRecord, FaceState
-from schemas.scoring import Calibration, DuplicatePolicy, ScoreTable
+from schemas.scoring import DuplicatePolicy
+from tests.calibration import made_up_calibration
 from workers.duplicates import OtherUser, OwnFace, Verdict, judge
 
 # FMR falls from 1 at 0.0 to exp(-10) at 1.0: 0.01 is reached at 0.46, and 0.05 (the same user's) at 0.30.
-CALIBRATION = Calibration(
-    model="test",
-    tensors_sha256="",
-    pipeline="",
-    source="made up",
-    people=2,
-    photos=2,
-    refused=0,
-    impostor_pairs=1,
-    genuine_pairs=1,
-    minus_ln_fmr=ScoreTable(start=0, step=1, values=(0, 10)),
-    tail_slope=10,
-    ln_lr=ScoreTable(start=0, step=1, values=(-5, 15)),
-)
+CALIBRATION = made_up_calibration((0, 10), tail_slope=10)
 
 
 def _own(similarity: float, photo_hash: str = "other photo") -> OwnFace:
