@@ -85,6 +85,15 @@ class Settings(BaseSettings):
     max_photo_pixels: int = Field(
         default=50_000_000, ge=10_000, description="The most pixels a photo may have."
     )
+    open_timeout_s: float = Field(
+        default=15, ge=1, description="A photo that takes longer to open is refused."
+    )
+    open_cpu_s: int = Field(
+        default=5, ge=1, description="Processor time that opening a photo may take, in seconds."
+    )
+    open_memory_bytes: int = Field(
+        default=2 * 2**30, ge=2**28, description="Memory that the process that opens photos may take."
+    )
     max_inline_bytes: int = Field(
         default=2**20,
         ge=0,

@@ -204,6 +204,12 @@ _TYPES: Final = (
         "The photo has too many or too few pixels",
         "Resize it; the limits are in the detail.",
     ),
+    ProblemType(
+        "image_too_costly",
+        422,
+        "Opening the photo takes too much time or memory",
+        "Save it again as a plain JPEG, of fewer pixels.",
+    ),
     ProblemType("no_face", 422, "No face was found", "Face the camera, closer and in better light."),
     ProblemType(
         "multiple_faces", 422, "More than one face is prominent", "Enrol from a photo of one person."

@@ -7,6 +7,7 @@ the false non-match rate."""
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from schemas.score_tables import ScoreTable
 from schemas.scoring import Calibration, MatchPolicy
 from scripts.lfw import photos_of, templates_of
 from workers.recognition.model import calibration_path
+from workers.recognition.opener import open_photo
 from workers.recognition.parameters import PIPELINE
 from workers.recognition.pipeline import FacePipeline
 from workers.recognition.weights import find_weights
@@ -167,7 +169,10 @@ def calibrate_command(lfw: Path, settings: Settings) -> None:
     folder."""
     files = find_weights(settings.model, settings.cache_dir)
     pipeline = FacePipeline.load(
-        files, device=settings.device, threads=settings.compute_threads, limits=PhotoLimits()
+        files,
+        device=settings.device,
+        threads=settings.compute_threads,
+        open_photo=partial(open_photo, limits=PhotoLimits()),
     )
     made = calibrate(lfw, pipeline, model=files.stamp.id, tensors_sha256=files.stamp.tensors_sha256)
     path = calibration_path(files.stamp.id)

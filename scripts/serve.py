@@ -22,6 +22,7 @@ from schemas.recognition import PhotoLimits
 from workers.host import WorkerHost
 from workers.recognition.compute import Compute, compute_child
 from workers.recognition.model import calibrated_model
+from workers.recognition.opener_process import OpenerBudget
 from workers.recognition.weights import find_weights
 
 _log = structlog.get_logger(__name__)
@@ -45,15 +46,19 @@ async def running_service(settings: Settings) -> AsyncGenerator[RunningService]:
     clock = SystemClock()
     model = calibrated_model(find_weights(settings.model, settings.cache_dir))
     limits = PhotoLimits(max_bytes=settings.max_photo_bytes, max_pixels=settings.max_photo_pixels)
-    child = compute_child(
-        model.files, device=settings.device, threads=settings.compute_threads, limits=limits
+    opener = OpenerBudget(
+        timeout_s=settings.open_timeout_s,
+        cpu_s=settings.open_cpu_s,
+        memory_bytes=settings.open_memory_bytes,
     )
+    child = compute_child(
+        model.files, device=settings.device, threads=settings.compute_threads, limits=limits, opener=opener
+    )
+    compute = Compute(child, open_timeout_s=opener.timeout_s)
     async with open_services(settings, model.stamp, model.calibration, clock) as services:
         renewer = await LeafRenewer.open(_certificate(settings, clock), clock)
         async with open_vectors(settings, model.stamp) as vectors, _started(child):
-            workers = WorkerHost(
-                services, vectors, collection_name(model.stamp), Compute(child), model.calibration
-            )
+            workers = WorkerHost(services, vectors, collection_name(model.stamp), compute, model.calibration)
             await workers.prepare()
             async with _owned(workers.run(), "workers") as failed, _owned(renewer.run(), "certificate"):
                 ingress = await serve_ingress(services, renewer.context, workers.check)

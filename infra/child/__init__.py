@@ -5,6 +5,7 @@ length-prefixed msgpack frames (never pickle), numbered requests one way and the
 does one thing at a time, in the order of the requests.
 """
 
+from infra.child.blocking import BlockingChild
 from infra.child.errors import (
     CallRefused,
     ChildAbsent,
@@ -21,6 +22,7 @@ from infra.child.serving import Handler, Handlers, child_main, limit_resources
 
 __all__ = [
     "MAX_FRAME_BYTES",
+    "BlockingChild",
     "CallRefused",
     "ChildAbsent",
     "ChildBusy",

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -174,10 +174,15 @@ class Connection:
         self._writer.transport.abort()
         for call in self._calls.values():
             if not call.answer.done():
-                # Only the call that it was working on can have killed it.
-                fault = ChildAbsent if call.running_since is None else ChildDied
-                call.answer.set_exception(fault(self.describe_end()))
+                call.answer.set_exception(self._fault_of(call))
         self._calls.clear()
+
+    def _fault_of(self, call: Call) -> ChildFailed:
+        """Only the call that it was working on can have killed it."""
+        if call.running_since is None:
+            return ChildAbsent(self.describe_end())
+        code = self._process.returncode
+        return ChildDied(self.describe_end(), -code if code is not None and code < 0 else None)
 
     def _take(self, message: Mapping[str, Any]) -> None:
         call = self._calls.pop(message["id"], None)
@@ -209,7 +214,13 @@ class Connection:
         return failure
 
 
-async def spawn(name: str, module: str, environment: Mapping[str, str], max_frame_bytes: int) -> Connection:
+async def spawn(
+    name: str,
+    module: str,
+    environment: Mapping[str, str],
+    max_frame_bytes: int,
+    inherited_fds: Sequence[int] = (),
+) -> Connection:
     """Start the module, by way of `infra.child_start`, with one end of a socket pair. Raises OSError."""
     ours, theirs = socket.socketpair()
     with theirs:
@@ -227,7 +238,7 @@ async def spawn(name: str, module: str, environment: Mapping[str, str], max_fram
                 str(max_frame_bytes),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=_STDERR,  # nothing of a child belongs into what its host prints
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(), *inherited_fds),
                 process_group=0,  # Ctrl-C at a terminal is for the host, who lets its children finish
                 env=_environment(environment),
             )

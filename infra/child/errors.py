@@ -15,7 +15,12 @@ class CallRefused(ChildFailed):
 
 
 class ChildDied(ChildFailed):
-    """The process ended while it had the call."""
+    """The process ended while it had the call; `signal` is the number of the one that killed it, if one
+    did."""
+
+    def __init__(self, message: str, signal: int | None = None) -> None:
+        super().__init__(message)
+        self.signal = signal
 
 
 class ChildAbsent(ChildFailed):

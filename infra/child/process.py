@@ -1,9 +1,9 @@
 """A child process as its host sees it: started, called, restarted when it dies or hangs, closed."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 
@@ -25,7 +25,6 @@ _log = structlog.get_logger(__name__)
 # The first restart is at once; a child that dies young again and again is restarted ever more slowly.
 _YOUNG_S = 5.0
 _FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 5.0
 
 
 class ChildState(StrEnum):
@@ -39,8 +38,11 @@ class ChildProcess:
     """One child: `python -m module`, whose `__main__` calls `infra.child.child_main`.
 
     `arguments` are what its `setup` gets, at each start anew; `environment` is added to the host's. At most
-    `max_outstanding` calls are with the child at a time, later ones wait within their own deadline.
+    `max_outstanding` calls are with the child at a time, later ones wait within their own deadline. It has
+    the host's `inherited_fds` under the same numbers.
     """
+
+    longest_pause_s: ClassVar = 5.0
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class ChildProcess:
         environment: Mapping[str, str] | None = None,
         max_outstanding: int = 64,
         max_frame_bytes: int = MAX_FRAME_BYTES,
+        inherited_fds: Sequence[int] = (),
     ) -> None:
         self.name = name
         self._module = module
@@ -59,6 +62,7 @@ class ChildProcess:
         self._start_timeout_s = start_timeout_s
         self._environment = environment or {}
         self._max_frame_bytes = max_frame_bytes
+        self._inherited_fds = inherited_fds
         self._slots = asyncio.Semaphore(max_outstanding)
         self._state = ChildState.NEW
         self._restarts = 0
@@ -173,7 +177,9 @@ class ChildProcess:
 
     async def _start_once(self) -> Connection:
         try:
-            connection = await spawn(self.name, self._module, self._environment, self._max_frame_bytes)
+            connection = await spawn(
+                self.name, self._module, self._environment, self._max_frame_bytes, self._inherited_fds
+            )
         except OSError as error:
             raise ChildStartFailed(f"child {self.name} did not start: {error.strerror}") from error
         try:
@@ -220,7 +226,7 @@ class ChildProcess:
         """Try until the child is ready; the second part is the pause to make before the start after this."""
         while True:
             await asyncio.sleep(pause_s)
-            pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+            pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), self.longest_pause_s)
             self._restarts += 1
             try:
                 return await self._start_once(), pause_s

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from schemas.recognition import PhotoLimits
 from schemas.scoring import Calibration
 from scripts.lfw import Pair, Photo, pairs_of, templates_of
 from workers.recognition.model import calibrated_model
+from workers.recognition.opener import open_photo
 from workers.recognition.pipeline import FacePipeline
 from workers.recognition.weights import find_weights
 
@@ -119,7 +121,10 @@ def accuracy_command(lfw: Path, settings: Settings, *, as_json: bool) -> None:
     """Measure and print, as JSON or as a table."""
     model = calibrated_model(find_weights(settings.model, settings.cache_dir))
     pipeline = FacePipeline.load(
-        model.files, device=settings.device, threads=settings.compute_threads, limits=PhotoLimits()
+        model.files,
+        device=settings.device,
+        threads=settings.compute_threads,
+        open_photo=partial(open_photo, limits=PhotoLimits()),
     )
     found = measure(lfw, pipeline, model.calibration, model.stamp.version)
     if as_json:

@@ -49,7 +49,7 @@ async def working(services: Services, vectors: Vectors) -> AsyncGenerator[Worker
     child = ChildProcess("compute", "tests.workers.compute_stand_in", arguments={}, start_timeout_s=30)
     await child.start()
     try:
-        host = WorkerHost(services, vectors, COLLECTION, Compute(child), CALIBRATION)
+        host = WorkerHost(services, vectors, COLLECTION, Compute(child, open_timeout_s=1), CALIBRATION)
         await host.prepare()
         running = asyncio.create_task(host.run())
         try:

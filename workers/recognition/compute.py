@@ -1,11 +1,12 @@
 """The face pipeline as the host sees it: a child process that is asked about photos."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-from infra.child import ChildFailed, ChildProcess
+from infra.child import CallRefused, ChildAbsent, ChildFailed, ChildProcess
 from schemas.recognition import ModelStamp, PhotoLimits
 from workers.recognition.analysis import Answer, PhotoRequest, answer_from_frame, request_to_frame
+from workers.recognition.opener_process import OpenerBudget
 from workers.recognition.weights import ModelFiles
 
 _MODULE: Final = "workers.recognition.compute_child"
@@ -16,9 +17,13 @@ _SHARE_CORES: Final = {"GOMP_SPINCOUNT": "1000"}
 and beside another process that computes, ms a face: never 74 and 72, this 46 and 100, default 41 and 4660."""
 _CALL_BYTES: Final = 32 * 1024 * 1024
 """Photos of more than this are asked about in several calls, so that each fits into a frame."""
+NO_OPENER: Final = "no_opener"
+"""The child's refusal when its opener is away."""
 
 
-def compute_child(files: ModelFiles, *, device: str, threads: int, limits: PhotoLimits) -> ChildProcess:
+def compute_child(
+    files: ModelFiles, *, device: str, threads: int, limits: PhotoLimits, opener: OpenerBudget
+) -> ChildProcess:
     """The child process that serves the model of these weights; not started yet.
 
     `device` is `auto`, `cpu` or `cuda`; `threads` are those of torch."""
@@ -27,6 +32,7 @@ def compute_child(files: ModelFiles, *, device: str, threads: int, limits: Photo
         "device": device,
         "threads": threads,
         "limits": limits.model_dump(),
+        "opener": opener.model_dump(),
     }
     return ChildProcess(
         "compute",
@@ -38,25 +44,43 @@ def compute_child(files: ModelFiles, *, device: str, threads: int, limits: Photo
 
 
 class Compute:
-    """Calls of a compute child, which its owner starts and closes."""
+    """Calls of a compute child, which its owner starts and closes.
 
-    def __init__(self, child: ChildProcess) -> None:
+    `open_timeout_s` is the longest that the child takes to open a photo."""
+
+    def __init__(self, child: ChildProcess, *, open_timeout_s: float) -> None:
         self._child = child
+        self._open_timeout_s = open_timeout_s
 
     async def analyse(self, requests: Sequence[PhotoRequest], *, timeout_s: float) -> list[Answer]:
-        """An answer for each photo, in order. The time is that of one call; photos beyond 32 MiB make
-        several.
+        """An answer for each photo, in order. The time is that of the model in one call; photos beyond 32 MiB
+        make several, and so do those that take long to open.
 
         Raises `ChildFailed` for the batch as a whole; the caller tries its photos again one by one."""
         answers: list[Answer] = []
-        for photos in _calls(requests):
-            payload = {"photos": [request_to_frame(request) for request in photos]}
-            # The child's own start is not counted against a photo: else one that hangs could not be told from
-            # it.
-            await self._child.ready(timeout_s=_START_TIMEOUT_S)
-            frames = await self._child.call("analyse", payload, timeout_s=timeout_s)
-            answers.extend(_answers(frames, len(photos)))
+        while photos := _next_call(requests[len(answers) :]):
+            answers.extend(await self._analyse(photos, timeout_s))
         return answers
+
+    async def _analyse(self, photos: Sequence[PhotoRequest], timeout_s: float) -> list[Answer]:
+        """Answers for the first of the photos, one at least."""
+        payload = {
+            "photos": [request_to_frame(request) for request in photos],
+            "prepare_s": self._open_timeout_s,
+        }
+        # The child's own start is not counted against a photo: else one that hangs could not be told from it.
+        await self._child.ready(timeout_s=_START_TIMEOUT_S)
+        # A photo may be opened at the last moment, and take all of its time.
+        longest_s = timeout_s + 2 * self._open_timeout_s
+        try:
+            frames: Sequence[dict[str, Any]] = await self._child.call("analyse", payload, timeout_s=longest_s)
+        except CallRefused as refused:
+            if refused.code == NO_OPENER:
+                raise ChildAbsent(refused.detail) from refused
+            raise
+        if not 0 < len(frames) <= len(photos):
+            raise ChildFailed(f"the compute child answered {len(frames)} of {len(photos)} photos")
+        return [answer_from_frame(frame) for frame in frames]
 
     async def self_test(self, *, timeout_s: float) -> ModelStamp:
         """Have the child try its model; which model it is. Raises `ChildFailed`."""
@@ -64,20 +88,11 @@ class Compute:
         return ModelStamp.model_validate(frame["model"])
 
 
-def _calls(requests: Sequence[PhotoRequest]) -> Iterator[list[PhotoRequest]]:
-    call: list[PhotoRequest] = []
+def _next_call(requests: Sequence[PhotoRequest]) -> Sequence[PhotoRequest]:
+    """The first photos that fit into a call, one at least where there is one."""
     call_bytes = 0
-    for request in requests:
-        if call and call_bytes + len(request.photo) > _CALL_BYTES:
-            yield call
-            call, call_bytes = [], 0
-        call.append(request)
+    for index, request in enumerate(requests):
         call_bytes += len(request.photo)
-    if call:
-        yield call
-
-
-def _answers(frames: Sequence[dict[str, Any]], expected: int) -> list[Answer]:
-    if len(frames) != expected:
-        raise ChildFailed(f"the compute child answered {len(frames)} of {expected} photos")
-    return [answer_from_frame(frame) for frame in frames]
+        if index and call_bytes > _CALL_BYTES:
+            return requests[:index]
+    return requests

@@ -48,10 +48,7 @@ def open_photo(data: bytes, limits: PhotoLimits) -> NDArray[np.uint8]:
     picture, which is what a program shows that knows of no others. Raises `PhotoRefused` with
     `image_too_large` (bytes), `unsupported_media_type`, `image_dimensions` (pixels, before decoding) or
     `corrupt_image`."""
-    if len(data) > limits.max_bytes:
-        raise PhotoRefused(
-            "image_too_large", f"The photo has {len(data)} bytes; {limits.max_bytes} are allowed."
-        )
+    check_size(data, limits)
     kind = next((name for signature, name in _SIGNATURES.items() if data.startswith(signature)), None)
     if kind is None:
         raise PhotoRefused("unsupported_media_type", "The photo is neither a JPEG nor a PNG.")
@@ -75,6 +72,14 @@ def open_photo(data: bytes, limits: PhotoLimits) -> NDArray[np.uint8]:
             raise PhotoRefused(
                 "corrupt_image", "The photo cannot be decoded; it is damaged or cut off."
             ) from error
+
+
+def check_size(data: bytes, limits: PhotoLimits) -> None:
+    """Raises `PhotoRefused` for too many bytes."""
+    if len(data) > limits.max_bytes:
+        raise PhotoRefused(
+            "image_too_large", f"The photo has {len(data)} bytes; {limits.max_bytes} are allowed."
+        )
 
 
 def _check_dimensions(size: tuple[int, int], limits: PhotoLimits) -> None:

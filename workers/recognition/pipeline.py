@@ -1,6 +1,7 @@
 """From photos to templates: open, detect, crop, judge, embed."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from infra.clock import Clock, SystemClock
-from schemas.recognition import Face, PhotoLimits, QualityPolicy
+from schemas.recognition import Face, QualityPolicy
 from workers.recognition.analysis import (
     AnalysedFace,
     Analysis,
@@ -22,11 +23,15 @@ from workers.recognition.crop import crop_face, standardised
 from workers.recognition.detector import DetectedFace, Detector
 from workers.recognition.encoder import Encoder, Templates, TorchEncoder
 from workers.recognition.judging import judged_each, judged_templates, searchable
-from workers.recognition.opener import PhotoRefused, open_photo
+from workers.recognition.opener import PhotoRefused
 from workers.recognition.parameters import CROP_SIDE_PX
 from workers.recognition.projection import TEMPLATE_DIMENSIONS
 from workers.recognition.quality import measure, refusal
 from workers.recognition.weights import ModelFiles
+
+OpenPhoto = Callable[[bytes], NDArray[np.uint8]]
+"""From the bytes of a photo to upright RGB pixels, which need to hold only until the next photo; raises
+`PhotoRefused`."""
 
 
 class SelfTestFailed(Exception):
@@ -69,28 +74,29 @@ class FacePipeline:
         self,
         detector: Detector,
         encoder: Encoder,
-        limits: PhotoLimits,
+        open_photo: OpenPhoto,
         clock: Clock | None = None,
     ) -> None:
         self._detector = detector
         self._encoder = encoder
-        self._limits = limits
+        self._open_photo = open_photo
         self._clock = clock or SystemClock()
 
     @classmethod
-    def load(cls, files: ModelFiles, *, device: str, threads: int, limits: PhotoLimits) -> "FacePipeline":
+    def load(cls, files: ModelFiles, *, device: str, threads: int, open_photo: OpenPhoto) -> "FacePipeline":
         """Load prepared weights on a device. Raises `WeightsError` and `DeviceUnavailable`.
 
         `threads` holds for all of torch in this process."""
         where = torch_device(device)
         torch.set_num_threads(threads)
-        return cls(Detector(where), TorchEncoder(files, where), limits)
+        return cls(Detector(where), TorchEncoder(files, where), open_photo)
 
-    def analyse(self, requests: Sequence[PhotoRequest]) -> list[Answer]:
+    def analyse(self, requests: Sequence[PhotoRequest], *, prepare_s: float = math.inf) -> list[Answer]:
         """An answer for each photo, in order. A photo that cannot be used is refused and touches no other.
 
-        Photos are opened one after another, so that only crops of a batch are held at once."""
-        prepared = [self._prepare(request) for request in requests]
+        Photos are opened one after another, so that only crops of a batch are held at once. Those whose turn
+        has not come after `prepare_s` are left without an answer."""
+        prepared = list(self._prepare_within(requests, prepare_s))
         crops = [crop for photo in prepared if isinstance(photo, _Prepared) for crop in photo.crops]
         started_s = self._clock.monotonic_s()
         made = self._embed(crops)
@@ -111,10 +117,19 @@ class FacePipeline:
         if np.abs(first - second).max() > 1e-4 or np.abs(first[0] - first[1]).max() < 1e-4:
             raise SelfTestFailed("the model does not tell pictures apart, or not twice the same way")
 
+    def _prepare_within(
+        self, requests: Sequence[PhotoRequest], prepare_s: float
+    ) -> Iterator[_Prepared | Detection | Refusal]:
+        started_s = self._clock.monotonic_s()
+        for request in requests:
+            yield self._prepare(request)
+            if prepare_s < self._clock.monotonic_s() - started_s:
+                return
+
     def _prepare(self, request: PhotoRequest) -> _Prepared | Detection | Refusal:
         started_s = self._clock.monotonic_s()
         try:
-            pixels = open_photo(request.photo, self._limits)
+            pixels = self._open_photo(request.photo)
         except PhotoRefused as refused:
             return Refusal(refused.code, refused.detail)
         opened_ms = self._since_ms(started_s)

@@ -1,6 +1,7 @@
 """Photos to templates, all the way, with the real weights."""
 
 import io
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from scripts.photos import Photos
 from workers.recognition.analysis import Analysis, PhotoRequest, Refusal
 from workers.recognition.detector import DetectedFace, Detector
 from workers.recognition.encoder import Encoder, Templates, TorchEncoder
+from workers.recognition.opener import open_photo
 from workers.recognition.pipeline import DeviceUnavailable, FacePipeline, SelfTestFailed, torch_device
 from workers.recognition.weights import ModelFiles
 
 LIMITS = PhotoLimits()
+OPEN = partial(open_photo, limits=LIMITS)
 
 
 class Flawed(Encoder):
@@ -62,17 +65,17 @@ def unit(*places: int) -> NDArray[np.float32]:
     "templates", [unit(0, 0), 2 * unit(0, 1), unit(0, 1) * np.float32(np.nan), unit(0, 1)[:, :64]]
 )
 def test_the_self_test_finds_a_model_that_is_none(templates: NDArray[np.float32]) -> None:
-    pipeline = FacePipeline(Detector(torch.device("cpu")), Flawed(templates), LIMITS)
+    pipeline = FacePipeline(Detector(torch.device("cpu")), Flawed(templates), OPEN)
     with pytest.raises((SelfTestFailed, ValueError)):
         pipeline.self_test()
 
 
 def test_the_self_test_passes_what_can_be_a_model() -> None:
-    FacePipeline(Detector(torch.device("cpu")), Flawed(unit(0, 1)), LIMITS).self_test()
+    FacePipeline(Detector(torch.device("cpu")), Flawed(unit(0, 1)), OPEN).self_test()
 
 
 def test_photos_that_cannot_be_used_are_refused_one_by_one() -> None:
-    pipeline = FacePipeline(Detector(torch.device("cpu")), Flawed(unit(0)), LIMITS)
+    pipeline = FacePipeline(Detector(torch.device("cpu")), Flawed(unit(0)), OPEN)
     blank, tiny = png(Image.new("RGB", (200, 200))), png(Image.new("RGB", (19, 200)))
     photos = [b"GIF89a", blank, tiny, blank[:60], b"\0" * (LIMITS.max_bytes + 1)]
     answers = pipeline.analyse([PhotoRequest(photo, "probe") for photo in photos])
@@ -90,7 +93,7 @@ def test_photos_that_cannot_be_used_are_refused_one_by_one() -> None:
 @pytest.mark.parametrize("purpose", ["enrolment", "probe"])
 def test_a_face_whose_template_says_nothing_is_refused(purpose: Purpose) -> None:
     photo, policy = png(noise(300, 200)), QualityPolicy(min_template_quality=0.8)
-    pipeline = FacePipeline(Seeing(100), Flawed(unit(0, 1), 0.79, 0.8), LIMITS)
+    pipeline = FacePipeline(Seeing(100), Flawed(unit(0, 1), 0.79, 0.8), OPEN)
     lenient = PhotoRequest(photo, purpose)
     bad, _ = pipeline.analyse([PhotoRequest(photo, purpose, quality=policy), lenient])
     assert isinstance(bad, Refusal)
@@ -103,7 +106,7 @@ def test_a_face_whose_template_says_nothing_is_refused(purpose: Purpose) -> None
 
 
 def test_of_all_faces_those_with_good_templates_are_answered() -> None:
-    pipeline = FacePipeline(Seeing(20, 160), Flawed(unit(0, 1), 0.3, 1.1), LIMITS)
+    pipeline = FacePipeline(Seeing(20, 160), Flawed(unit(0, 1), 0.3, 1.1), OPEN)
     (answer,) = pipeline.analyse([PhotoRequest(png(noise(300, 200)), "probe", all_faces=True)])
     assert isinstance(answer, Analysis)
     assert [found.face.box.x for found in answer.faces] == [160]
@@ -123,7 +126,7 @@ def test_the_device_is_the_one_that_was_set() -> None:
 
 @pytest.fixture(scope="module")
 def pipeline(model_files: ModelFiles) -> FacePipeline:
-    return FacePipeline.load(model_files, device="cpu", threads=2, limits=LIMITS)
+    return FacePipeline.load(model_files, device="cpu", threads=2, open_photo=OPEN)
 
 
 def noise(width: int, height: int) -> Image.Image:
@@ -194,7 +197,7 @@ class Ticking(ManualClock):
 @pytest.mark.system
 def test_each_stage_tells_its_time(model_files: ModelFiles, photos: Photos) -> None:
     cpu = torch.device("cpu")
-    pipeline = FacePipeline(Detector(cpu), TorchEncoder(model_files, cpu), LIMITS, Ticking())
+    pipeline = FacePipeline(Detector(cpu), TorchEncoder(model_files, cpu), OPEN, Ticking())
     (answer,) = pipeline.analyse([PhotoRequest(photos.stranger.read_bytes(), "probe")])
     assert isinstance(answer, Analysis)
     assert answer.timings_ms == pytest.approx({"open": 1, "detect": 1, "embed": 1})

@@ -1,0 +1,37 @@
+"""An opener that decodes nothing: `python -m tests.workers.recognition.opener_stand_in`.
+
+A photo is text: `hang` and `die` bring the process down, each in its way; whatever else is one grey pixel.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from infra.child import Handlers, child_main
+from schemas.recognition import PhotoLimits
+from workers.recognition.shared_photo import SharedPhoto
+
+
+@contextmanager
+def stand_in(arguments: Mapping[str, Any]) -> Generator[Handlers]:
+    shared = SharedPhoto(arguments["memory_fd"], PhotoLimits.model_validate(arguments["limits"]))
+
+    def open_one(photo_bytes: int) -> Mapping[str, int]:
+        photo = shared.read_photo(photo_bytes)
+        shared.write_pixels(np.full((1, 1, 3), 128, np.uint8))
+        if photo == b"hang":
+            time.sleep(3600)
+        if photo == b"die":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return {"height_px": 1, "width_px": 1}
+
+    yield {"open": open_one}
+
+
+if __name__ == "__main__":
+    child_main(stand_in)

@@ -1,0 +1,45 @@
+"""The opener process: decodes strangers' photos within its budgets, and may die of one."""
+
+import resource
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from infra.child import Handlers, child_main, limit_resources
+from schemas.recognition import PhotoLimits
+from workers.recognition.opener import PhotoRefused, open_photo
+from workers.recognition.shared_photo import SharedPhoto
+
+
+@contextmanager
+def serve(arguments: Mapping[str, Any]) -> Generator[Handlers]:
+    """`arguments`: `limits` (of photos), `memory_bytes`, `cpu_s` (for one photo), `memory_fd`."""
+    limits = PhotoLimits.model_validate(arguments["limits"])
+    shared = SharedPhoto(arguments["memory_fd"], limits)
+    limit_resources({resource.RLIMIT_AS: arguments["memory_bytes"]})
+
+    def open_one(photo_bytes: int) -> Mapping[str, Any]:
+        _allow_processor_time(arguments["cpu_s"])
+        try:
+            opened = open_photo(shared.read_photo(photo_bytes), limits)
+        except PhotoRefused as refused:
+            return {"code": refused.code, "detail": refused.detail}
+        except MemoryError:
+            return {"code": "image_too_costly", "detail": "Opening the photo takes more memory than allowed."}
+        shared.write_pixels(opened)
+        height, width = opened.shape[:2]
+        return {"height_px": height, "width_px": width}
+
+    yield {"open": open_one}
+
+
+def _allow_processor_time(seconds: int) -> None:
+    """From now; whoever takes more is killed by SIGXCPU. The limit counts whole seconds since the process's
+    start."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, hard))
+
+
+if __name__ == "__main__":
+    child_main(serve)

@@ -1,0 +1,124 @@
+"""The opener as the compute process sees it: a process of its own that is asked to decode one photo at a
+time.
+
+A decoder that crashes, runs out of memory or takes too long costs that photo alone. Nothing of it reaches the
+model, and the next opener is there a moment later."""
+
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.child import BlockingChild, CallRefused, ChildDied, ChildFailed, ChildProcess, ChildTimedOut
+from schemas.recognition import PhotoLimits
+from workers.recognition.opener import PhotoRefused, check_size
+from workers.recognition.shared_photo import SharedPhoto
+
+OPENER_MODULE: Final = "workers.recognition.opener_child"
+_START_TIMEOUT_S: Final = 60
+_ENVIRONMENT: Final = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
+}
+"""Threads' stacks would count as memory. And glibc is to keep up to 64 MB: to get the pages of each 1080p
+photo anew costs nearly as much as its decoding."""
+
+
+class OpenerBudget(BaseModel):
+    """What opening one photo may take."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    timeout_s: float = Field(ge=1)
+    cpu_s: int = Field(ge=1)
+    memory_bytes: int = Field(ge=1)
+
+
+class _Opener(ChildProcess):
+    """Its deaths are the photos' doing, and the next photo waits for it."""
+
+    longest_pause_s = 0.1
+
+
+class OpenerUnavailable(Exception):
+    """There is no opener, through no fault of the photo."""
+
+
+class OpenerProcess:
+    """Opens photos in the process; made by `opener_process`. Not for several threads at once."""
+
+    def __init__(
+        self, child: BlockingChild, shared: SharedPhoto, limits: PhotoLimits, budget: OpenerBudget
+    ) -> None:
+        self._child = child
+        self._shared = shared
+        self._limits = limits
+        self._budget = budget
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid
+
+    def open(self, photo: bytes) -> NDArray[np.uint8]:
+        """Upright RGB, uint8 [height, width, 3]; it holds until the next photo.
+
+        Raises `PhotoRefused` as `open_photo` does, besides with `image_too_costly` when a budget does not
+        suffice, and `OpenerUnavailable`."""
+        check_size(photo, self._limits)
+        self._shared.give_back()
+        self._shared.write_photo(photo)
+        try:
+            answer: dict[str, Any] = self._child.call(
+                "open", len(photo), timeout_s=self._budget.timeout_s, start_timeout_s=_START_TIMEOUT_S
+            )
+        except ChildTimedOut as error:
+            raise _too_slow() from error
+        except ChildDied as died:
+            raise (_too_slow() if died.signal == signal.SIGXCPU else _corrupt()) from died
+        except CallRefused as refused:
+            raise _corrupt() from refused
+        except ChildFailed as failure:
+            raise OpenerUnavailable(str(failure)) from failure
+        if "code" in answer:
+            raise PhotoRefused(answer["code"], answer["detail"])
+        return self._shared.pixels(answer["height_px"], answer["width_px"])
+
+
+@contextmanager
+def opener_process(
+    limits: PhotoLimits, budget: OpenerBudget, *, module: str = OPENER_MODULE
+) -> Generator[OpenerProcess]:
+    """An opener that is ready, until the end of the block. Raises `ChildStartFailed`."""
+    shared = SharedPhoto.create(limits)
+    try:
+        child = _Opener(
+            "opener",
+            module,
+            arguments={
+                "limits": limits.model_dump(),
+                "memory_bytes": budget.memory_bytes,
+                "cpu_s": budget.cpu_s,
+                "memory_fd": shared.fd,
+            },
+            start_timeout_s=_START_TIMEOUT_S,
+            environment=_ENVIRONMENT,
+            inherited_fds=(shared.fd,),
+        )
+        with BlockingChild(child) as running:
+            yield OpenerProcess(running, shared, limits, budget)
+    finally:
+        shared.close()
+
+
+def _too_slow() -> PhotoRefused:
+    return PhotoRefused("image_too_costly", "Opening the photo takes longer than allowed.")
+
+
+def _corrupt() -> PhotoRefused:
+    return PhotoRefused("corrupt_image", "The photo cannot be decoded: the decoder broke down over it.")
