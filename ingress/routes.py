@@ -94,6 +94,8 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         JsonBody(InviteRequest),
         {201: MemberTokenAnswer},
         scope=Scope.ADMIN,
+        idempotent=True,
+        answers_secret=True,
     ),
     Route(
         "PATCH",
@@ -112,6 +114,8 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         JsonBody(ApiKeyRequest),
         {201: ApiKeySecretAnswer},
         scope=Scope.ADMIN,
+        idempotent=True,
+        answers_secret=True,
     ),
     Route(
         "POST",
@@ -120,6 +124,8 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         JsonBody(RotateRequest),
         {200: ApiKeySecretAnswer},
         scope=Scope.ADMIN,
+        idempotent=True,
+        answers_secret=True,
     ),
     Route("DELETE", "/api-keys/{key_id}", api_keys.revoke, Nothing(), {204: None}, scope=Scope.ADMIN),
     # Recognition.
@@ -151,6 +157,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         {200: VerifyResult, 202: JobAnswer},
         scope=Scope.SEARCH,
         attempt=JobKind.VERIFY,
+        idempotent=True,
     ),
     Route(
         "POST",
@@ -159,6 +166,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         PhotoForm(DetectRequest),
         {200: DetectResult, 202: JobAnswer},
         scope=Scope.SEARCH,
+        idempotent=True,
     ),
     # Who and what is enrolled.
     Route("GET", "/faces", faces.index, Query(FaceQuery), {200: FacePage}, scope=Scope.FACES_READ),

@@ -113,6 +113,8 @@ class ApiKey(Record):
     created_at: datetime
     created_by: str
     rotated_at: datetime | None = None
+    rotation_id: str | None = None
+    """Of the last rotation: one that is sent again must not push out the secret that is in use."""
     expires_at: datetime | None
 
 

@@ -1,12 +1,13 @@
 """API keys: what machines sign their requests with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from infra.clock import Clock
 from infra.crypto.opaque import NewToken
-from infra.documents.port import Documents, Page, Scalar
+from infra.documents.port import AlreadyExists, Documents, Page, Scalar
 from infra.keys.company import CompanyKeys
 from infra.repositories.collections import API_KEYS
 from schemas.access import Scope
@@ -42,7 +43,10 @@ class ApiKeys:
         self, company_id: UUID, *, after: tuple[Scalar, ...] | None = None, limit: int
     ) -> Page[ApiKey]:
         """Newest first."""
-        return await self.documents.find(API_KEYS, company_id, descending=True, after=after, limit=limit)
+        order = ("created_at",)
+        return await self.documents.find(
+            API_KEYS, company_id, order_by=order, descending=True, after=after, limit=limit
+        )
 
     async def name(self, company_id: UUID, key: ApiKey) -> str:
         return (await self.keys.get(company_id)).open_text("api_key.name", key.id, key.name_sealed)
@@ -50,7 +54,10 @@ class ApiKeys:
     async def add(
         self, company_id: UUID, key_id: UUID, grant: ApiKeyGrant, secret: NewToken, *, created_by: str
     ) -> ApiKey:
-        """Keep a new key, of which only the digest is."""
+        """Keep a new key: its digest only.
+
+        A secret that an earlier run of the same request made, and nobody has been shown, gives way.
+        """
         company_key = await self.keys.get(company_id)
         key = ApiKey(
             id=str(key_id),
@@ -63,38 +70,55 @@ class ApiKeys:
             created_by=created_by,
             expires_at=grant.expires_at,
         )
-        await self.documents.insert(API_KEYS, company_id, key)
+        try:
+            await self.documents.insert(API_KEYS, company_id, key)
+        except AlreadyExists:
+            return await self._changed(company_id, key.id, lambda known: _shown(known, secret)) or key
         return key
 
     async def rotate(
-        self, company_id: UUID, key_id: str, secret: NewToken, *, overlap_s: int
+        self, company_id: UUID, key_id: str, rotation_id: UUID, secret: NewToken, *, overlap_s: int
     ) -> ApiKey | None:
         """Give the key a new secret. The one before works for `overlap_s` more, the one before that no
-        longer.
+        longer. What an earlier run of the same rotation made, and nobody has been shown, gives way.
 
         None if there is no such key. Raises ApiKeyExpired.
         """
-        while True:
-            key = await self.get(company_id, key_id)
-            if key is None:
-                return None
+
+        def rotated(key: ApiKey) -> ApiKey:
             now = self.clock.now()
             if key.expires_at is not None and key.expires_at <= now:
                 raise ApiKeyExpired
-            rotated = key.model_copy(
+            new = _shown(key, secret)
+            if key.rotation_id == str(rotation_id):
+                return new
+            return new.model_copy(
                 update={
-                    "version": key.version + 1,
-                    "digest": secret.digest,
-                    "last_four": secret.text[-4:],
+                    "rotation_id": str(rotation_id),
                     "previous_digest": key.digest if overlap_s else None,
                     "previous_until": now + timedelta(seconds=overlap_s) if overlap_s else None,
                     "rotated_at": now,
                 }
             )
-            expected = {"version": key.version}
-            if await self.documents.compare_and_set(API_KEYS, company_id, rotated, expected=expected):
-                return rotated
+
+        return await self._changed(company_id, key_id, rotated)
 
     async def remove(self, company_id: UUID, key_id: str) -> bool:
         """Revoke a key for good; False if there was none."""
         return await self.documents.delete(API_KEYS, company_id, key_id)
+
+    async def _changed(
+        self, company_id: UUID, key_id: str, change: Callable[[ApiKey], ApiKey]
+    ) -> ApiKey | None:
+        while True:
+            key = await self.get(company_id, key_id)
+            if key is None:
+                return None
+            new = change(key).model_copy(update={"version": key.version + 1})
+            expected = {"version": key.version}
+            if await self.documents.compare_and_set(API_KEYS, company_id, new, expected=expected):
+                return new
+
+
+def _shown(key: ApiKey, secret: NewToken) -> ApiKey:
+    return key.model_copy(update={"digest": secret.digest, "last_four": secret.text[-4:]})

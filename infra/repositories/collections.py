@@ -21,9 +21,9 @@ from schemas.records import (
 
 COMPANIES: Final = Collection("companies", Company, (Index(("state",)),))
 LOGINS: Final = Collection("logins", Login)
-MEMBERS: Final = Collection("members", Member)
+MEMBERS: Final = Collection("members", Member, (Index(("created_at",)),))
 SESSIONS: Final = Collection("sessions", Session, expires_field="expires_at")
-API_KEYS: Final = Collection("api_keys", ApiKey)
+API_KEYS: Final = Collection("api_keys", ApiKey, (Index(("created_at",)),))
 USERS: Final = Collection(
     "users",
     User,

@@ -50,7 +50,10 @@ class Members:
         self, company_id: UUID, *, after: tuple[Scalar, ...] | None = None, limit: int
     ) -> Page[Member]:
         """Newest first."""
-        return await self.documents.find(MEMBERS, company_id, descending=True, after=after, limit=limit)
+        order = ("created_at",)
+        return await self.documents.find(
+            MEMBERS, company_id, order_by=order, descending=True, after=after, limit=limit
+        )
 
     async def open(self, company_id: UUID, member: Member) -> MemberDetails:
         key = await self.keys.get(company_id)
@@ -74,12 +77,14 @@ class Members:
         behind.
 
         The log-in is written last: what a crash leaves is a member whom nobody can become, and who can be
-        removed.
+        removed. An earlier run of the same request is finished, with the new right in place of the one that
+        nobody has been told of.
         """
         await open_company(self.documents, company_id)
         key = await self.keys.get(company_id)
         email_hash = self.platform.email_lookup(details.email)
-        if await self.documents.get(LOGINS, PLATFORM, email_hash) is not None:
+        login = Login(id=email_hash, company_id=company_id, member_id=str(member_id))
+        if not await self._is_free(login):
             raise EmailTaken
         name = details.name
         member = Member(
@@ -94,14 +99,23 @@ class Members:
             created_at=self.clock.now(),
             created_by=invited_by,
         )
-        await self.documents.insert(MEMBERS, company_id, member, synced=False)
         try:
-            login = Login(id=email_hash, company_id=company_id, member_id=member.id)
+            await self.documents.insert(MEMBERS, company_id, member, synced=False)
+        except AlreadyExists:
+            anew = {"set_password_hash": right.digest, "set_password_until": right.until}
+            await self._change(company_id, member.id, lambda known: known.model_copy(update=anew))
+        try:
             await self.documents.insert(LOGINS, PLATFORM, login)
         except AlreadyExists as collision:
-            await self.documents.delete(MEMBERS, company_id, member.id)
-            raise EmailTaken from collision
+            if not await self._is_free(login):
+                await self.documents.delete(MEMBERS, company_id, member.id)
+                raise EmailTaken from collision
         return member
+
+    async def _is_free(self, login: Login) -> bool:
+        """Whether the e-mail address is nobody's, or this very member's."""
+        known = await self.documents.get(LOGINS, PLATFORM, login.id)
+        return known is None or (known.company_id, known.member_id) == (login.company_id, login.member_id)
 
     async def change(
         self, company_id: UUID, member_id: str, *, role: Role | None, reset: SetPassword | None

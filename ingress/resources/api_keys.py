@@ -17,7 +17,6 @@ from schemas.api.api_keys import (
     ApiKeysQuery,
     RotateRequest,
 )
-from schemas.ids import new_id
 from schemas.problems import FieldError, ProblemError
 from schemas.records import ApiKey
 
@@ -39,7 +38,7 @@ async def add(call: Call, body: ApiKeyRequest) -> web.Response:
     services, now = call.services, call.services.clock.now()
     if body.expires_at is not None and body.expires_at <= now:
         raise invalid_fields([FieldError(field="expires_at", message="is past")])
-    key_id = new_id(now, services.entropy)
+    key_id = call.new_id()
     secret = call.parts.authenticator.api_keys.generate(call.company_id, key_id)
     grant = ApiKeyGrant(body.name, body.scopes, _distinct(body.groups), body.expires_at)
     key = await services.api_keys.add(
@@ -63,7 +62,7 @@ async def rotate(call: Call, body: RotateRequest) -> web.Response:
     secret = call.parts.authenticator.api_keys.generate(call.company_id, key_id)
     try:
         key = await call.services.api_keys.rotate(
-            call.company_id, str(key_id), secret, overlap_s=body.overlap_s
+            call.company_id, str(key_id), call.new_id(), secret, overlap_s=body.overlap_s
         )
     except ApiKeyExpired:
         raise ProblemError("api_key_expired") from None

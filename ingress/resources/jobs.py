@@ -23,6 +23,8 @@ _PEOPLE: Final = frozenset({Scope.FACES_READ, Scope.FACES_WRITE})
 
 SEEN_WITH: Final[Mapping[JobKind, frozenset[Scope]]] = {
     JobKind.SEARCH: _PROBES,
+    JobKind.VERIFY: _PROBES,
+    JobKind.DETECT: _PROBES,
     JobKind.ENROLL: _PEOPLE,
     JobKind.DELETE_FACE: _PEOPLE,
     JobKind.ERASE_USER: _PEOPLE,

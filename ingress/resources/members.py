@@ -20,7 +20,6 @@ from schemas.api.members import (
     MembersQuery,
     MemberTokenAnswer,
 )
-from schemas.ids import new_id
 from schemas.problems import ProblemError
 from schemas.records import Member
 
@@ -40,7 +39,7 @@ async def index(call: Call, query: MembersQuery) -> web.Response:
 async def invite(call: Call, body: InviteRequest) -> web.Response:
     """A new member, with the token that sets their password."""
     services = call.services
-    member_id = new_id(services.clock.now(), services.entropy)
+    member_id = call.new_id()
     token, right = _right_to_set_password(call, member_id)
     try:
         member = await services.members.invite(

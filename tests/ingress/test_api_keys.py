@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from infra.clock import Clock, ManualClock
+from infra.documents.port import DocumentsUnavailable
 from infra.repositories.collections import API_KEYS, AUDIT_EVENTS
 from schemas.access import Scope
 from tests.ingress.conftest import Answer, Client
@@ -232,3 +233,33 @@ async def test_what_is_done_with_keys_is_audited(stranger: Client) -> None:
     }
     assert by_type["api_key.revoked"].correlation_id == "mine"
     assert by_type["api_key.revoked"].actor.startswith("member:")
+
+
+async def test_what_broke_off_with_a_key_is_finished_when_it_is_sent_again(
+    stranger: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The secret that was made in vain gives way; the one that is in use is not pushed out by it."""
+    admin = await stranger.register()
+    body, headers = {"name": "door", "scopes": ["search"]}, {"Idempotency-Key": "mine"}
+
+    async def break_off(*_: object) -> None:
+        raise DocumentsUnavailable
+
+    async def in_two_tries(path: str, json: dict[str, Any]) -> Answer:
+        with monkeypatch.context() as patch:
+            patch.setattr("infra.repositories.claims.Claims.keep", break_off)
+            assert (await admin.call("POST", path, json=json, headers=headers)).status == 503
+        return await admin.call("POST", path, json=json, headers=headers)
+
+    made = await in_two_tries("/api-keys", body)
+    assert made.status == 201
+    assert len((await admin.call("GET", "/api-keys")).body["items"]) == 1
+    assert await works(admin, made.body["api_key"])
+    headers = {"Idempotency-Key": "another"}
+    rotation = f"/api-keys/{made.body['key_id']}/rotate"
+    renewed = await in_two_tries(rotation, {})
+    assert renewed.status == 200
+    assert await works(admin, renewed.body["api_key"])
+    assert await works(admin, made.body["api_key"])
+    again = await admin.call("POST", rotation, json={}, headers=headers)
+    assert (again.code, again.body["id"]) == ("secret_already_shown", made.body["key_id"])

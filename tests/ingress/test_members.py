@@ -7,6 +7,7 @@ import pytest
 
 from infra.clock import Clock, ManualClock
 from infra.crypto.passwords import Passwords
+from infra.documents.port import DocumentsUnavailable
 from infra.repositories.admins import STEP_DOWN_LASTS
 from infra.repositories.collections import AUDIT_EVENTS, COMPANIES, LOGINS, MEMBERS
 from schemas.access import Role
@@ -425,3 +426,27 @@ async def test_the_record_of_a_member_names_who_invited_them(stranger: Client) -
     assert isinstance(stored, Member)
     assert stored.created_by == f"member:{await member_id(admin, 'ada@example.org')}"
     assert UUID(answer.body["member_id"]).version == 7
+
+
+async def test_an_invitation_that_broke_off_is_finished_when_it_is_sent_again(
+    stranger: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = await stranger.register()
+    body, key = {"email": BOB, "role": "staff"}, {"Idempotency-Key": "invite-bob"}
+    with monkeypatch.context() as patch:
+
+        async def break_off(*_: object) -> None:
+            raise DocumentsUnavailable
+
+        patch.setattr("infra.repositories.claims.Claims.keep", break_off)
+        assert (await admin.call("POST", "/members", json=body, headers=key)).status == 503
+    answer = await admin.call("POST", "/members", json=body, headers=key)
+    assert answer.status == 201
+    assert len((await admin.call("GET", "/members")).body["items"]) == 2
+    again = await admin.call("POST", "/members", json=body, headers=key)
+    assert (again.status, again.code, again.body["id"]) == (
+        409,
+        "secret_already_shown",
+        answer.body["member_id"],
+    )
+    assert (await set_password(stranger, answer.body["set_password_token"])).status == 204
