@@ -1,6 +1,8 @@
 """Everything that can go wrong for a client: one table of codes, and the body that tells of one (RFC
 9457)."""
 
+# long because: it is the one table of codes.
+
 from dataclasses import dataclass
 from typing import Any, Final
 

@@ -5,6 +5,8 @@ of one comparison (FMR), the false positive identification rate of a search (FPI
 likelihood ratio (LR); confidence is the posterior that follows from the LR when half of all probes are
 strangers."""
 
+# long because: a score, its rates and the decision on it are one piece of arithmetic.
+
 import math
 import re
 from collections.abc import Sequence

@@ -14,6 +14,7 @@ from infra.repositories.collections import ALL, COMPANIES, LOGINS
 from infra.services import Services
 from infra.vectors.port import Vectors
 from schemas.records import Company, CompanyState, Record
+from workers.indexing import Indexer
 
 KEPT_FOR: Final = timedelta(minutes=5)
 """How long a closed company's own record is kept. Who began before the closing may still write something for
@@ -31,6 +32,7 @@ class Closer:
 
     services: Services
     vectors: Vectors
+    indexer: Indexer
 
     async def clear_closed(self) -> int:
         """Clear away everything of every closed company; answers how many there were."""
@@ -46,6 +48,7 @@ class Closer:
         over = company.closed_at is None or self.services.clock.now() - company.closed_at > KEPT_FOR
         # A closing that was cut off may have left the key and the log-ins, which are found by the members.
         await self.services.companies.shred(company_id)
+        self.indexer.forget(company_id)
         points = await self._clear_index(company_id)
         blobs = await self._clear_objects(company_id)
         records = 0

@@ -71,7 +71,7 @@ class WorkerHost:
         remover = Remover(services, self._indexer, self._finisher)
         self._registrar = Registrar(services, self._indexer, gallery, self._finisher, remover, calibration)
         self._sweeper = Sweeper(services, self._finisher)
-        self._closer = Closer(services, vectors)
+        self._closer = Closer(services, vectors, self._indexer)
         self._doorbell = Doorbell()
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()

@@ -64,6 +64,11 @@ class Indexer:
             await self._mark(company_id, change)
             self._marked[company_id] = change
 
+    def forget(self, company_id: UUID) -> None:
+        """A deleted company has nothing to be noted of any more."""
+        self._applied.pop(company_id, None)
+        self._marked.pop(company_id, None)
+
     async def _mark(self, company_id: UUID, change: int) -> None:
         documents = self._services.documents
         mark = IndexMark(id=self._collection, change=change)

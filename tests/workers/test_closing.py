@@ -13,8 +13,6 @@ from infra.keys.errors import CompanyKeyGone
 from infra.repositories.admins import changed_company
 from infra.repositories.collections import ALL, COMPANIES, LOGINS, MEMBERS
 from infra.repositories.members import MemberDetails, SetPassword
-from infra.services import Services
-from infra.vectors.port import Vectors
 from schemas.access import Role
 from schemas.ids import PLATFORM
 from schemas.records import Company, CompanyState
@@ -23,8 +21,8 @@ from workers.closing import KEPT_FOR, Closer
 
 
 @pytest.fixture
-def closer(services: Services, vectors: Vectors) -> Closer:
-    return Closer(services, vectors)
+def closer(workshop: Workshop) -> Closer:
+    return Closer(workshop.services, workshop.vectors, workshop.indexer)
 
 
 async def filled(workshop: Workshop, name: str = "u") -> None:
@@ -35,6 +33,8 @@ async def filled(workshop: Workshop, name: str = "u") -> None:
         await workshop.registrar.handle(company_id, [delivery])
     await workshop.enrolment(f"{name}-queued", person(9))
     await workshop.indexer.flush()
+    _, delivery = await workshop.enrolment(f"{name}-unflushed", person(8))
+    await workshop.registrar.handle(company_id, [delivery])
     await services.objects.put(company_id, "photos/one", b"sealed")
     await services.objects.put(company_id, "inflight/two", b"sealed")
     await services.members.invite(
@@ -109,6 +109,7 @@ async def test_a_closing_that_was_cut_off_is_finished(workshop: Workshop, closer
     await filled(workshop)
     await mark_closed(workshop)
     await closer.clear_closed()
+    await workshop.indexer.flush()
     assert await left_of(workshop) == {}
     with pytest.raises(CompanyKeyGone):
         await workshop.services.keys.get(workshop.company_id)
