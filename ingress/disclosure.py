@@ -2,10 +2,10 @@
 them."""
 
 from ingress.calls import Call
-from ingress.groups import sees
 from schemas.access import Scope
 from schemas.jobs import JobRecord, JobState
 from schemas.problems import Problem
+from schemas.records import UserState
 
 
 async def answer_text(call: Call, job: JobRecord) -> str | None:
@@ -27,4 +27,5 @@ async def _may_read(call: Call, user_id: str) -> bool:
         return True
     users = call.services.users
     user_hash = await users.hash_of(call.company_id, user_id)
-    return sees(call.identity, await users.get(call.company_id, user_hash))
+    user = await users.get(call.company_id, user_hash)
+    return user is not None and user.state is UserState.ACTIVE and call.identity.may_see(user.groups)

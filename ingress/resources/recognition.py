@@ -7,7 +7,6 @@ from aiohttp import web
 from infra.submission import Subject
 from ingress.answers import job_response
 from ingress.calls import Call
-from ingress.groups import groups_searched, sees
 from ingress.people import enrolment_fields
 from ingress.photos import Photographed, check_photo, check_photos
 from ingress.validation import invalid_fields
@@ -17,6 +16,7 @@ from schemas.jobs import JobRecord
 from schemas.policies import CompanyPolicies
 from schemas.problems import FieldError, ProblemError
 from schemas.recognition import PhotoLimits
+from schemas.records import UserState
 
 
 async def enroll(call: Call, body: Photographed[EnrolRequest]) -> web.Response:
@@ -78,7 +78,7 @@ async def _submit_search(call: Call, body: Photographed[SearchRequest], *, synce
     if body.fields.investigate:
         call.identity.require(Scope.INVESTIGATE)
     may_loosen = await _may_loosen(call, body.fields.threshold)
-    groups = groups_searched(call.identity, body.fields.groups)
+    groups = call.identity.narrowed(body.fields.groups)
     check_photo(body.photo, _limits(call))
     return await call.services.submission.search(
         call.submitter(),
@@ -100,7 +100,7 @@ async def _submit_verification(call: Call, body: Photographed[VerifyRequest], *,
     return await services.submission.verify(
         call.submitter(),
         body.photo,
-        asked.fields(groups=groups_searched(call.identity, None), may_loosen=may_loosen),
+        asked.fields(groups=call.identity.groups, may_loosen=may_loosen),
         against=against,
         deadline_at=_deadline(call),
         synced=synced,
@@ -111,7 +111,7 @@ async def _subject(call: Call, user_id: str) -> Subject:
     """The user that is asked about. Raises `ProblemError("not_found")`."""
     users = call.services.users
     user = await users.get(call.company_id, await users.hash_of(call.company_id, user_id))
-    if user is None or not sees(call.identity, user):
+    if user is None or user.state is not UserState.ACTIVE or not call.identity.may_see(user.groups):
         raise ProblemError("not_found", "There is no such user.")
     return Subject(user.id, user.epoch)
 

@@ -1,5 +1,6 @@
 """What comes with a photo: at enrolment, and in a search."""
 
+from collections.abc import Collection
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
@@ -79,11 +80,11 @@ class SearchRequest(PhotoRequest):
     investigate: bool = False
     """Show candidates below the threshold, too. Takes the scope `search:investigate`."""
 
-    def fields(self, *, groups: tuple[str, ...] | None, may_loosen: bool) -> SearchFields:
+    def fields(self, *, groups: Collection[str] | None, may_loosen: bool) -> SearchFields:
         """As a job carries them: `groups` and `may_loosen` are what the credential makes of the request."""
         return SearchFields(
             threshold_percent=self.threshold,
-            groups=groups,
+            groups=None if groups is None else tuple(sorted(groups)),
             limit=self.limit,
             location=self.location,
             face=self.face,
@@ -103,10 +104,13 @@ class VerifyRequest(PhotoRequest):
     """As in a search."""
     location: Location | None = None
 
-    def fields(self, *, groups: tuple[str, ...] | None, may_loosen: bool) -> VerifyFields:
+    def fields(self, *, groups: Collection[str] | None, may_loosen: bool) -> VerifyFields:
         """As a job carries them."""
         return VerifyFields(
-            threshold_percent=self.threshold, groups=groups, location=self.location, may_loosen=may_loosen
+            threshold_percent=self.threshold,
+            groups=None if groups is None else tuple(sorted(groups)),
+            location=self.location,
+            may_loosen=may_loosen,
         )
 
 
