@@ -77,6 +77,16 @@ class TestVerify:
         assert worker.photos == [photo, OTHER] * 2
         assert [job.subject_user_hash for job in worker.jobs] == [None, None]
 
+    async def test_under_an_idempotency_key_another_second_photo_is_another_request(
+        self, client: Client
+    ) -> None:
+        key = {"Idempotency-Key": "once"}
+        first = await verify(client, two_photos(), headers=key)
+        again = await verify(client, two_photos(), headers=key)
+        assert (first.status, again.body["job_id"]) == (200, first.body["job_id"])
+        other = await verify(client, two_photos(other=jpeg(90, 60)), headers=key)
+        assert (other.status, other.code) == (422, "idempotency_key_reused")
+
     async def test_it_is_either_a_user_or_a_photo(self, client: Client) -> None:
         for data in (form(), two_photos(user_id="ada")):
             answer = await verify(client, data)
