@@ -26,6 +26,21 @@ async def find_user(call: Call) -> User:
     return user
 
 
+async def find_erasable(call: Call) -> tuple[str, int]:
+    """The hash and epoch of a user who is there, or whose first enrolment is on its way. Raises
+    `ProblemError("not_found")`."""
+    services, company_id = call.services, call.company_id
+    user_hash = await services.users.hash_of(company_id, call.request.match_info["user_id"])
+    user = await services.users.get(company_id, user_hash)
+    if user is None or user.state is not UserState.ACTIVE:
+        # Of a key that is bound to groups only what it submitted itself is known to be in them.
+        own_only = call.identity.credential if call.identity.groups is not None else None
+        if await services.jobs.is_awaited(company_id, user_hash, submitted_by=own_only):
+            return user_hash, user.epoch if user else 0
+    found = await find_user(call)  # Read again: the enrolment may just have ended.
+    return found.id, found.epoch
+
+
 async def find_face(call: Call, face_id: UUID) -> tuple[FaceRecord, User]:
     """The face and its user, if both still count. Raises `ProblemError("not_found")`."""
     face = await call.services.faces.get(call.company_id, face_id)

@@ -13,7 +13,7 @@ from infra.repositories.access_log import LogEntry, begun, logged, opened_detail
 from infra.repositories.collections import JOBS
 from schemas.events import Event
 from schemas.ids import derived_id
-from schemas.jobs import JobRecord, JobState, LogDetails
+from schemas.jobs import JobKind, JobRecord, JobState, LogDetails
 from schemas.policies import RetentionPolicy
 from schemas.problems import Problem
 from schemas.results import Location
@@ -136,6 +136,21 @@ class Jobs:
             dropped = {"version": job.version + 1, "result_sealed": None, "result_expires_at": None}
             changes.append((job.model_copy(update=dropped), {"version": job.version}))
         return sum(await self.documents.compare_and_set_many(JOBS, company_id, changes, synced=False))
+
+    async def is_awaited(self, company_id: UUID, user_hash: str, *, submitted_by: str | None = None) -> bool:
+        """Whether an enrolment of the user (submitted by this credential) has not ended yet."""
+        after: tuple[Scalar, ...] | None = None
+        while True:
+            page = await self.documents.find(
+                JOBS, company_id, where={"mentions": user_hash}, after=after, limit=200
+            )
+            for job in page.items:
+                enrols = job.state is JobState.QUEUED and job.kind is JobKind.ENROLL
+                if enrols and submitted_by in {None, job.submitted_by}:
+                    return True
+            after = page.next_key
+            if after is None:
+                return False
 
     async def mark_told(self, company_id: UUID, job: JobRecord) -> None:
         """The job's events are with those who follow. Unsynced: telling them again is harmless."""

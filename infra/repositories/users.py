@@ -144,26 +144,35 @@ class Users:
         """Raise the user's epoch above `epoch` and leave an empty shell; False if it is above it already.
 
         From when this returns, none of the user's faces counts in a search, and no enrolment begun before can
-        finish.
+        finish: that of somebody who is not known yet neither, so the shell is made where there is no user.
         """
         while True:
             user = await self.get(company_id, user_hash)
-            if user is None or user.state is not UserState.ACTIVE or user.epoch != epoch:
+            if (user.epoch if user else 0) != epoch:
                 return False
+            now = self.clock.now()
             shell = User(
                 id=user_hash,
-                version=user.version + 1,
+                version=user.version + 1 if user else 1,
                 state=UserState.ERASED,
-                epoch=user.epoch + 1,
+                epoch=epoch + 1,
                 user_id_sealed=None,
-                created_at=user.created_at,
-                updated_at=self.clock.now(),
-                expires_at=self.clock.now() + SHELL_KEPT_FOR,
+                created_at=user.created_at if user else now,
+                updated_at=now,
+                expires_at=now + SHELL_KEPT_FOR,
             )
-            if await self.documents.compare_and_set(
-                USERS, company_id, shell, expected={"version": user.version}
-            ):
+            if await self._replaced(company_id, user, shell):
                 return True
+
+    async def _replaced(self, company_id: UUID, user: User | None, new: User) -> bool:
+        if user is not None:
+            expected = {"version": user.version}
+            return await self.documents.compare_and_set(USERS, company_id, new, expected=expected)
+        try:
+            await self.documents.insert(USERS, company_id, new)
+        except AlreadyExists:
+            return False
+        return True
 
     async def open(self, company_id: UUID, user: User) -> Person:
         """The person behind an active user record."""

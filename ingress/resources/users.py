@@ -11,7 +11,7 @@ from ingress.answers import job_response, json_response
 from ingress.calls import Call
 from ingress.listing import next_page, position_of
 from ingress.merge_patch import merged
-from ingress.people import find_user, recorded
+from ingress.people import find_erasable, find_user, recorded
 from ingress.validation import invalid_fields
 from schemas.api.people import ConsentAnswer, UserAnswer, UserPage, UserPatch, UserQuery
 from schemas.fields import small_metadata
@@ -77,11 +77,14 @@ async def change(call: Call, patch: UserPatch) -> web.Response:
 
 
 async def erase(call: Call, _: None) -> web.Response:
-    """Deny the person's faces from now on, then have every trace of them cleared."""
+    """Deny the person's faces from now on, then have every trace of them cleared.
+
+    Somebody whose first enrolment is still on its way is erased, too: it is voided.
+    """
     services, company_id = call.services, call.company_id
-    user = await find_user(call)
-    job = await services.submission.accept_erasure(call.submitter(), user.id, user.epoch)
-    await services.users.erase(company_id, user.id, user.epoch)
+    user_hash, epoch = await find_erasable(call)
+    job = await services.submission.accept_erasure(call.submitter(), user_hash, epoch)
+    await services.users.erase(company_id, user_hash, epoch)
     await services.submission.publish_removal(company_id, job, synced=False)
     return await job_response(call, job, synced=False)
 

@@ -2,12 +2,16 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
+
+import pytest
 
 from infra.broker.port import Delivery
 from infra.repositories.collections import AUDIT_EVENTS, FACES, JOBS
+from infra.repositories.users import Users
 from schemas.jobs import JobRecord, JobState, Outcome
-from schemas.records import Consent, FaceState
+from schemas.records import Consent, FaceState, User
 from tests.workers.conftest import Workshop, person
 from workers.ending import failed
 from workers.registrar import face_id_of
@@ -201,3 +205,60 @@ async def test_the_index_is_brought_up_to_date_from_the_records(workshop: Worksh
     await fresh.handle(company_id, [delivery])
     assert expected <= await workshop.points()
     assert str(face_id_of(jobs[0])) not in await workshop.points()
+
+
+async def test_an_erasure_of_somebody_unknown_voids_the_first_enrolment(workshop: Workshop) -> None:
+    services, company_id = workshop.services, workshop.company_id
+    first, delivery = await workshop.enrolment("u-1", person(1))
+    user_hash = await services.users.hash_of(company_id, "u-1")
+    erasure = await services.submission.accept_erasure(workshop.submitter, user_hash, 0)
+    assert await services.users.erase(company_id, user_hash, 0)
+    assert not await services.users.erase(company_id, user_hash, 0), "once is enough"
+    await workshop.registrar.handle(company_id, [delivery, await workshop.removal(erasure)])
+    assert (await workshop.ended(first)).state is JobState.SUPERSEDED
+    assert (await workshop.ended(erasure)).http_status == 204
+    assert await workshop.points() == set()
+    again, delivery = await workshop.enrolment("u-1", person(1, variation=1))
+    await workshop.registrar.handle(company_id, [delivery])
+    assert (await workshop.ended(again)).http_status == 201
+
+
+async def test_an_erasure_between_the_face_and_its_user_takes_the_face_back(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, company_id = workshop.services, workshop.company_id
+    _, first = await workshop.enrolment("u-1", person(1))
+    await workshop.registrar.handle(company_id, [first])
+    late, second = await workshop.enrolment("u-1", person(1, variation=1))
+    user_hash = await services.users.hash_of(company_id, "u-1")
+    erasure = await services.submission.accept_erasure(workshop.submitter, user_hash, 0)
+    save = Users.save_enrolment
+
+    async def erased_before(users: Users, *arguments: Any) -> tuple[User, bool]:
+        assert await services.faces.get(company_id, face_id_of(late)) is not None
+        await users.erase(company_id, user_hash, 0)
+        return await save(users, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Users, "save_enrolment", erased_before)
+        await workshop.registrar.handle(company_id, [second])
+    assert (await workshop.ended(late)).state is JobState.SUPERSEDED
+    (near,) = await workshop.gallery.nearest(company_id, [person(1)], users=3)
+    assert near == [], "denied from the erasure on, before it is carried out"
+    await workshop.registrar.handle(company_id, [await workshop.removal(erasure)])
+    assert await workshop.points() == set()
+
+
+async def test_a_deletion_that_broke_off_after_its_record_is_carried_out_from_it(workshop: Workshop) -> None:
+    services, company_id = workshop.services, workshop.company_id
+    job, delivery = await workshop.enrolment("u-1", person(1))
+    await workshop.registrar.handle(company_id, [delivery])
+    # As if the ingress had died before it changed the face's record.
+    deletion = await services.submission.accept_face_deletion(workshop.submitter, face_id_of(job))
+    removal = await workshop.removal(deletion)
+    await workshop.registrar.handle(company_id, [removal])
+    assert (await workshop.ended(deletion)).http_status == 204
+    face = await services.faces.get(company_id, face_id_of(job))
+    assert face is not None
+    assert face.state is FaceState.DELETED
+    assert await workshop.points() == set()
