@@ -6,7 +6,13 @@ from typing import Final, Self
 
 from aiohttp import web
 
-_WAIT: Final = re.compile(r'"?(\d{1,9})"?')
+_PREFERENCE: Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+"""Up to the next comma, but for those inside quotation marks."""
+
+_WAIT: Final = re.compile(r'([0-9]{1,9})|"([0-9]{1,9})"')
+
+_MAX_CHARS: Final = 1024
+"""What lies beyond is not looked at: nobody prefers so much."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,12 @@ class Preference:
         What is not understood is ignored, as the RFC asks; of a preference given twice the first counts.
         """
         given: dict[str, str] = {}
-        for preference in ",".join(request.headers.getall("Prefer", [])).split(","):
+        for preference in _PREFERENCE.findall(",".join(request.headers.getall("Prefer", []))[:_MAX_CHARS]):
             name, _, value = preference.partition(";")[0].partition("=")
             given.setdefault(name.strip().lower(), value.strip())
         wait = _WAIT.fullmatch(given.get("wait", ""))
         respond_async = "respond-async" in given
         if wait is None:
             return cls(0, "respond-async") if respond_async else cls(default_s, None)
-        wait_s = min(int(wait[1]), int(max_s))
+        wait_s = min(int(wait[1] or wait[2]), int(max_s))
         return cls(wait_s, f"respond-async, wait={wait_s}" if respond_async else f"wait={wait_s}")

@@ -23,6 +23,13 @@ from ingress.preferences import Preference
         (["respond-async", "wait=5; foo=bar"], 5, "respond-async, wait=5"),
         (["wait=5, wait=7"], 5, "wait=5"),
         ([",,;="], 10, None),
+        (['note="a, wait=3", wait=5'], 5, "wait=5"),
+        (["x" * 1024, "wait=5"], 10, None),
+        (['wait="5'], 10, None),
+        (['wait=""'], 10, None),
+        (["respond-async; wait=5"], 0, "respond-async"),
+        (["RESPOND-ASYNC"], 0, "respond-async"),
+        (["wait=\u0665"], 10, None),
     ],
 )
 def test_what_a_client_prefers(headers: list[str], wait_s: float, applied: str | None) -> None:
