@@ -96,7 +96,7 @@ async def _given_before(call: Call, by: Claimant, claim: Claim, fingerprint: str
     if claim.fingerprint != fingerprint:
         raise ProblemError("idempotency_key_reused")
     if claim.secret_shown:
-        raise already_shown(call, claim)
+        raise _already_shown(call, claim)
     kept = await services.claims.answer(by, claim)
     if kept is not None:
         return _again(kept)
@@ -122,21 +122,21 @@ async def _done(
 ) -> web.StreamResponse:
     """Do it, and keep what was answered. A crash leaves the claim, under which it is then done again."""
     claims = call.services.claims
+    refusal: ProblemError | None = None
     try:
-        response = await handle()
+        try:
+            response = await handle()
+        except ProblemError as problem:
+            refusal, response = problem, problem_response(problem, call.correlation_id)
         if _releases(response.status):
             await _release(claims, by, claim)
         else:
-            await _keep(call, by, claim, response, secret=answers_secret)
-    except ProblemError as problem:
-        if _releases(problem.type.status):
-            await _release(claims, by, claim)
-        else:
-            await _keep(call, by, claim, problem_response(problem, call.correlation_id), secret=False)
-        raise
+            await _keep(call, by, claim, response, secret=answers_secret and refusal is None)
     except Exception:
         await _release(claims, by, claim)
         raise
+    if refusal is not None:
+        raise refusal
     return response
 
 
@@ -156,7 +156,8 @@ async def _keep(
         location=response.headers.get(hdrs.LOCATION),
         body=(response.body or b"").decode(),
     )
-    await call.services.claims.keep(by, claim, None if secret else answer)
+    if not await call.services.claims.keep(by, claim, None if secret else answer):
+        raise _in_progress(None)
 
 
 async def _release(claims: Claims, by: Claimant, claim: Claim) -> None:
@@ -180,8 +181,8 @@ async def _job_of(call: Call, claim: Claim) -> JobRecord | None:
     return await call.services.jobs.get(call.company_id, claim.made_id)
 
 
-def already_shown(call: Call, claim: Claim) -> ProblemError:
-    """The thing is there and its secret was made; nobody can be shown it (again)."""
+def _already_shown(call: Call, claim: Claim) -> ProblemError:
+    """The thing is there, and its secret was in the first answer."""
     # What has a path is known by it (a key that was rotated); what was made anew by the id that it was given.
     made_id = next(iter(call.request.match_info.values()), str(claim.made_id))
     return ProblemError("secret_already_shown", id=made_id)

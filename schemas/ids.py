@@ -29,3 +29,11 @@ def new_id(at: datetime, entropy: Entropy) -> UUID:
 def derived_id(job_id: UUID, name: str) -> UUID:
     """The id of something that a job makes: a second run of the same job makes the same one."""
     return uuid5(job_id, name)
+
+
+def companion_id(first: UUID, name: str) -> UUID:
+    """The id of something that begins together with `first`, a UUIDv7: of the same time, so that it sorts
+    with it, and the same whenever it is asked for."""
+    rest_bits = 76
+    rest = uuid5(first, name).int & ((1 << rest_bits) - 1)
+    return UUID(int=first.int >> rest_bits << rest_bits | rest)

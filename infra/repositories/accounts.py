@@ -13,7 +13,7 @@ from infra.keys.company import CompanyKey, CompanyKeyExists, CompanyKeys
 from infra.keys.platform import PlatformKey
 from infra.repositories.collections import COMPANIES, LOGINS, MEMBERS, SESSIONS
 from schemas.access import Role
-from schemas.ids import PLATFORM, Entropy, derived_id, new_id
+from schemas.ids import PLATFORM, Entropy, companion_id, new_id
 from schemas.recognition import ModelStamp
 from schemas.records import Company, CompanyState, Login, Member, Session
 
@@ -56,7 +56,7 @@ class Accounts:
         company_id = company_id or new_id(now, self.entropy)
         if await self.documents.get(LOGINS, PLATFORM, email_hash) is not None:
             return await self._registered(email_hash, company_id)
-        member_id = str(derived_id(company_id, "first admin"))
+        member_id = str(companion_id(company_id, "first admin"))
         key = await self._key(company_id)
         company = Company(
             id=str(company_id),

@@ -103,13 +103,16 @@ class Claims:
         accepted = claim.model_copy(update={"version": claim.version + 1, "accepted": True})
         await self._changed(by, claim, accepted, synced=False)
 
-    async def keep(self, by: Claimant, claim: Claim, answer: KeptAnswer | None) -> None:
-        """Keep the answer; None for one that held a secret, of which only that it was given is kept."""
+    async def keep(self, by: Claimant, claim: Claim, answer: KeptAnswer | None) -> bool:
+        """Keep the answer; None for one that held a secret, of which only that it was given is kept.
+
+        False if the request was taken up again meanwhile: then that run's answer is the one that counts.
+        """
         sealed = None
         if answer is not None:
             sealed = (await self._key(by)).seal_text("claim.answer", claim.id, answer.model_dump_json())
         kept = {"version": claim.version + 1, "answer_sealed": sealed, "secret_shown": answer is None}
-        await self._changed(by, claim, claim.model_copy(update=kept), synced=True)
+        return await self._changed(by, claim, claim.model_copy(update=kept), synced=True)
 
     async def release(self, by: Claimant, claim: Claim) -> None:
         """Let the next request under the key begin at once. The same request goes on under the same id."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import secrets
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +18,6 @@ from infra.repositories.collections import CLAIMS, FACES, JOBS
 from ingress.answers import json_response
 from ingress.bodies import JsonBody
 from ingress.calls import Call
-from ingress.idempotency import already_shown
 from ingress.routes import ROUTES
 from ingress.routing import Route
 from schemas.access import Scope
@@ -199,6 +200,30 @@ async def test_a_refusal_by_the_ingress_is_given_again_and_logged_once(client: C
     assert len((await client.call("GET", "/logs")).body["items"]) == 1
 
 
+async def test_verify_and_detect_answer_again_too(client: Client, worker: Worker) -> None:
+    await client.enrol("ada")
+    for path, fields in (("/face/verify", {"user_id": "ada"}), ("/face/detect", dict[str, str]())):
+        key = {"Idempotency-Key": path}
+        answers = [
+            await client.call("POST", path, data=form(None, **fields), headers=headers)
+            for headers in (key, key, {**key, "Prefer": "respond-async"})
+        ]
+        assert {answer.status for answer in answers} == {200}, answers[0].body
+        assert answers[0].body == answers[1].body == answers[2].body
+    assert len(worker.jobs) == 3
+
+
+async def test_a_refusal_that_is_no_attempt_is_given_again(client: Client) -> None:
+    answers = [
+        await client.call("POST", "/face/detect", data=form(b"no photo"), headers=KEY) for _ in range(2)
+    ]
+    assert {answer.status for answer in answers} == {415}
+    assert {answer.headers["Content-Type"] for answer in answers} == {"application/problem+json"}
+    assert answers[0].body == answers[1].body
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+    assert (await client.call("GET", "/logs")).body["items"] == []
+
+
 async def test_what_is_no_valid_request_claims_nothing(client: Client) -> None:
     wrong = await client.call("POST", "/face/enroll", data=form(user_id=""), headers=KEY)
     assert (wrong.status, wrong.code) == (422, "invalid_request")
@@ -307,26 +332,31 @@ class Thing(Request):
     name: str
 
 
-THINGS: dict[UUID, str] = {}
+@dataclass
+class Things:
+    """What the route has made; a test may hold its first call."""
 
+    made: dict[UUID, list[str]] = field(default_factory=dict[UUID, list[str]])
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
-async def make_thing(call: Call, body: Thing) -> web.Response:
-    thing_id = call.new_id()
-    if thing_id in THINGS:
-        assert call.claim is not None
-        raise already_shown(call, call.claim)
-    THINGS[thing_id] = body.name
-    return json_response(Thing(name=f"secret of {thing_id}"), status=201)
+    async def make(self, call: Call, body: Thing) -> web.Response:
+        secret = f"secret {secrets.token_hex(8)}"
+        self.made.setdefault(call.new_id(), []).append(secret)
+        if body.name == "slow" and not self.begun.is_set():
+            self.begun.set()
+            await self.go_on.wait()
+        return json_response(Thing(name=secret), status=201)
 
 
 @pytest.fixture
-def with_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def things(monkeypatch: pytest.MonkeyPatch) -> Things:
     """The ingress has a route whose answer holds a secret."""
-    THINGS.clear()
+    things = Things()
     route = Route(
         "POST",
         "/things",
-        make_thing,
+        things.make,
         JsonBody(Thing),
         {201: Thing},
         scope=Scope.MEMBER,
@@ -334,13 +364,31 @@ def with_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
         answers_secret=True,
     )
     monkeypatch.setattr("ingress.app.ROUTES", (*ROUTES, route))
+    return things
 
 
-async def test_a_secret_is_shown_once(with_secrets: None, client: Client) -> None:
+async def test_a_secret_is_shown_once(things: Things, client: Client) -> None:
     first = await client.call("POST", "/things", json={"name": "a"}, headers=KEY)
     again = await client.call("POST", "/things", json={"name": "a"}, headers=KEY)
     assert first.status == 201
     assert (again.status, again.code) == (409, "secret_already_shown")
-    assert [again.body["id"]] == [str(thing_id) for thing_id in THINGS]
+    assert [again.body["id"]] == [str(thing_id) for thing_id in things.made]
     (claim,) = (await client.services.documents.find(CLAIMS, client.company_id)).items
     assert claim.answer_sealed is None
+
+
+async def test_of_two_runs_only_the_later_shows_its_secret(
+    things: Things, client: Client, clock: ManualClock
+) -> None:
+    """The later has replaced what the earlier made, so that one's secret is worth nothing."""
+    first = asyncio.create_task(client.call("POST", "/things", json={"name": "slow"}, headers=KEY))
+    await things.begun.wait()
+    assert (await client.call("POST", "/things", json={"name": "slow"}, headers=KEY)).status == 409
+    clock.advance(30)
+    second = await client.call("POST", "/things", json={"name": "slow"}, headers=KEY)
+    things.go_on.set()
+    assert ((await first).status, (await first).code) == (409, "idempotency_in_progress")
+    ((_, later),) = things.made.values()
+    assert (second.status, second.body) == (201, {"name": later})
+    third = await client.call("POST", "/things", json={"name": "slow"}, headers=KEY)
+    assert third.code == "secret_already_shown"

@@ -2,7 +2,7 @@
 answer."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from infra.broker.port import Broker
 from infra.clock import ManualClock
 from infra.documents.port import Documents, DocumentsUnavailable
 from infra.objects.port import Objects
-from infra.repositories.collections import COMPANIES, FACES, JOBS
+from infra.repositories.collections import API_KEYS, COMPANIES, FACES, JOBS, MEMBERS
 from infra.services import Services
 from schemas.jobs import JobState
 from tests.ingress.conftest import PASSWORD, Answer, Client
@@ -86,6 +86,7 @@ def over(services: Services, store: Callable[[Any], Any]) -> Services:
         documents=store(services.documents),
         broker=store(services.broker),
         objects=store(services.objects),
+        calibration=services.calibration,
     )
 
 
@@ -221,3 +222,58 @@ async def test_a_registration_is_made_once(
         met.append(faults.met)
     assert met == ["insert", "insert", "insert", "insert", "compare_and_set"]
     assert len(await stranger.services.documents.companies(COMPANIES)) == len(met) + 1
+
+
+@pytest.mark.parametrize("applied", [False, True])
+@pytest.mark.parametrize("error", [Crash, down])
+@pytest.mark.parametrize("path", ["/members", "/api-keys", "/api-keys/{key_id}/rotate"])
+async def test_what_has_a_secret_is_made_once_and_its_secret_shown_once(
+    client: Client,
+    faults: Faults,
+    clock: ManualClock,
+    path: str,
+    applied: bool,
+    error: Callable[[], BaseException],
+) -> None:
+    documents = client.services.documents
+    new_key = {"name": "door", "scopes": ["search"]}
+    interrupted = 0
+    body: Mapping[str, Any]
+    for number in range(1, 20):
+        old = (await client.call("POST", "/api-keys", json=new_key)).body
+        body = {"overlap_s": 3600} if "rotate" in path else new_key
+        if path == "/members":
+            body = {"email": f"{number}@example.org", "role": "staff"}
+        before = (
+            await documents.count(MEMBERS, client.company_id),
+            await documents.count(API_KEYS, client.company_id),
+        )
+        headers = {"Idempotency-Key": str(number)}
+        target = path.format(key_id=old["key_id"])
+        faults.arm(number, applied=applied, error=error)
+        await answered(client.call("POST", target, json=body, headers=headers))
+        met = faults.met
+        if error is Crash or applied:
+            clock.advance(30)
+        faults.disarm()
+        again = await client.call("POST", target, json=body, headers=headers)
+        shown = met is None or (met == "compare_and_set" and applied and again.status == 409)
+        if shown:
+            assert again.code == "secret_already_shown", (met, again.body)
+        else:
+            assert again.status in {200, 201}, (met, again.body)
+        last = await client.call("POST", target, json=body, headers=headers)
+        assert last.code == "secret_already_shown"
+        after = (
+            await documents.count(MEMBERS, client.company_id),
+            await documents.count(API_KEYS, client.company_id),
+        )
+        assert sum(after) - sum(before) == (0 if "rotate" in path else 1)
+        if "rotate" in path:
+            # The secret before works on, however often the rotation was taken up.
+            works = await client.fresh().call("GET", "/jobs", headers={"X-API-Key": old["api_key"]})
+            assert works.status == 200, met
+        if met is None:
+            break
+        interrupted += 1
+    assert interrupted > 2
