@@ -86,7 +86,6 @@ def over(services: Services, store: Callable[[Any], Any]) -> Services:
         documents=store(services.documents),
         broker=store(services.broker),
         objects=store(services.objects),
-        calibration=services.calibration,
     )
 
 

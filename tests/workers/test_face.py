@@ -182,7 +182,10 @@ def desk(workshop: Workshop) -> Desk:
     services = workshop.services
     stage = FaceStage(
         services,
-        Compute(ChildProcess("compute", "tests.workers.compute_stand_in", arguments={}, start_timeout_s=30)),
+        Compute(
+            ChildProcess("compute", "tests.workers.compute_stand_in", arguments={}, start_timeout_s=30),
+            open_timeout_s=1,
+        ),
         workshop.finisher,
         Searcher(services, workshop.gallery, CALIBRATION),
         Verifier(services, CALIBRATION),

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
@@ -10,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from schemas.recognition import PhotoLimits
 from scripts.photos import Photos
 from workers.recognition.analysis import Detection, PhotoRequest, Refusal
+from workers.recognition.opener import open_photo
 from workers.recognition.pipeline import FacePipeline
 from workers.recognition.weights import ModelFiles
 
@@ -108,7 +110,9 @@ def pictures(photos: Photos) -> Pictures:
 
 @pytest.fixture(scope="module")
 def pipeline(model_files: ModelFiles) -> FacePipeline:
-    return FacePipeline.load(model_files, device="cpu", threads=1, limits=PhotoLimits())
+    return FacePipeline.load(
+        model_files, device="cpu", threads=1, open_photo=partial(open_photo, limits=PhotoLimits())
+    )
 
 
 def _png(picture: Image.Image) -> bytes:
