@@ -19,6 +19,7 @@ MAY_IMPORT = {
 NEVER_REACHED_FROM_INGRESS = {"torch", "torchvision", "facenet_pytorch", "workers", "scripts"}
 NEVER_LOADED_BY_INGRESS = NEVER_REACHED_FROM_INGRESS | {"qdrant_edge", "cv2"}
 MAX_LINES = 300
+CLIENT = Path("scripts/client/faceid_client")
 BROAD = {"Exception", "BaseException"}
 
 SOURCES = [
@@ -36,6 +37,16 @@ def test_imports_go_one_way() -> None:
         if top(module) in {*MAY_IMPORT, "tests"} - MAY_IMPORT[path.parts[0]]
     ]
     assert wrong == []
+
+
+def test_the_client_needs_nothing_else_of_the_house() -> None:
+    """Users import it on its own: only what aiohttp and Python bring, and `faceid_client` itself."""
+    ours = [path for path in SOURCES if path.is_relative_to(CLIENT)]
+    allowed = {*sys.stdlib_module_names, "aiohttp", "faceid_client"}
+    assert len(ours) > 1
+    assert [m for path in ours for m in imported_modules(path) if top(m) not in allowed] == []
+    users = {path.parts[0] for path in SOURCES if "faceid_client" in map(top, imported_modules(path))}
+    assert users == {"scripts"}
 
 
 def test_ingress_loads_nothing_of_the_pipeline() -> None:

@@ -1,0 +1,104 @@
+"""What `faceid login` keeps: a server's address, the authority to trust, and a credential, in a file that
+only its owner reads (0600, in a folder 0700)."""
+
+import fcntl
+import json
+import os
+import re
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from faceid_client.errors import NotLoggedIn
+
+DEFAULT = "default"
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One server and one credential for it: an API key, or the tokens of a log-in."""
+
+    name: str = DEFAULT
+    url: str = ""
+    ca_file: str | None = None
+    api_key: str | None = None
+    access_token: str | None = None
+    refresh_token: str | None = None
+
+    @classmethod
+    def find(cls, name: str | None = None) -> Self:
+        """The profile of this name (or FACEID_PROFILE, or `default`), with FACEID_URL, FACEID_CA_FILE and
+        FACEID_API_KEY in place of what it says. Raises NotLoggedIn without address or credential."""
+        name = name or os.environ.get("FACEID_PROFILE") or DEFAULT
+        found = cls.load(name) or cls(name=name)
+        url, ca_file, api_key = (os.environ.get(f"FACEID_{part}") for part in ("URL", "CA_FILE", "API_KEY"))
+        if url and url.rstrip("/") != found.url.rstrip("/"):
+            found = cls(name=name)  # A credential is for the server that it was given for, and no other.
+        if api_key:
+            found = replace(found, api_key=api_key, access_token=None, refresh_token=None)
+        found = replace(found, url=url or found.url, ca_file=ca_file or found.ca_file)
+        if not found.url or not (found.api_key or found.refresh_token):
+            raise NotLoggedIn(
+                f"Not logged in (profile {name}). Log in, or set FACEID_URL and FACEID_API_KEY."
+            )
+        return found
+
+    @classmethod
+    def load(cls, name: str) -> Self | None:
+        """The profile as it is kept, None if there is none. Raises NotLoggedIn if others can read it."""
+        path = _path(name)
+        try:
+            with path.open(encoding="utf-8") as file:
+                if os.fstat(file.fileno()).st_mode & 0o077:
+                    raise NotLoggedIn(
+                        f"Others can read {path}: change the password or key, and log in again."
+                    )
+                return cls(**json.load(file))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            raise NotLoggedIn(f"{path} is damaged. Log in again.") from None
+
+    def save(self) -> Path:
+        """Keep it, whole or not at all; answers where."""
+        path = _path(self.name)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.chmod(0o700)
+        descriptor, partial = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{self.name}-"
+        )  # 0600 from the start
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(asdict(self), file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(partial).replace(path)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
+        return path
+
+    def forget(self) -> None:
+        """Remove what is kept of it."""
+        _path(self.name).unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(name: str) -> Generator[None]:
+    """Alone with the profile: a refresh token works once, so two commands must not send the same one."""
+    path = _path(name).with_suffix(".lock")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _path(name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        raise NotLoggedIn("A profile's name is of letters, digits, - and _.")
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "faceid" / f"{name}.json"

@@ -1,0 +1,25 @@
+"""The client's tests use the ingress as its own tests do: real HTTPS over real stores."""
+
+from tests.ingress.conftest import (
+    client,
+    clock,
+    impatient_server,
+    overrides,
+    services,
+    settings,
+    stranger,
+    tls_folder,
+    worker,
+)
+
+__all__ = [
+    "client",
+    "clock",
+    "impatient_server",
+    "overrides",
+    "services",
+    "settings",
+    "stranger",
+    "tls_folder",
+    "worker",
+]
