@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from infra.broker import topics
 from infra.broker.sqlite import SqliteBroker
@@ -72,11 +73,15 @@ def collection_name(model: ModelStamp) -> str:
     return f"{model.id}-{model.version}"
 
 
+def index_folder(settings: Settings, model: ModelStamp) -> Path:
+    """Where the embedded index of a model lies. Nothing else is in there, and all of it can be made again."""
+    return settings.data_dir / "index" / collection_name(model)
+
+
 @asynccontextmanager
 async def open_vectors(settings: Settings, model: ModelStamp) -> AsyncGenerator[Vectors]:
     """Start the index of a model."""
-    name = collection_name(model)
-    vectors = EdgeVectors(settings.data_dir / "index" / name, TEMPLATE_DIMENSIONS, name)
+    vectors = EdgeVectors(index_folder(settings, model), TEMPLATE_DIMENSIONS, collection_name(model))
     try:
         await vectors.start()
         yield vectors

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import numpy as np
 
-from infra.documents.port import AlreadyExists
+from infra.documents.port import AlreadyExists, Documents
 from infra.keys.company import CompanyKey, CompanyKeyGone
 from infra.repositories.collections import FACES, INDEX_MARKS
 from infra.services import Services
@@ -52,6 +52,13 @@ class Indexer:
             except CompanyKeyGone:
                 continue  # A deleted company: its templates can't be read by anybody any more.
         return len(companies)
+
+    async def begin_again(self, company_id: UUID) -> None:
+        """Take nothing of a company as indexed. The next `catch_up`, of this process or after a crash,
+        writes all of its points."""
+        async with self._locks.setdefault(company_id, asyncio.Lock()):
+            await take_back_mark(self._services.documents, company_id, self._collection)
+            self._applied[company_id] = self._marked[company_id] = 0
 
     async def flush(self) -> None:
         """Make the index safe on disk and note how far it is: a start after a power failure goes on from
@@ -105,12 +112,22 @@ class Indexer:
     async def _write(self, company_id: UUID, key: CompanyKey, records: Sequence[FaceRecord]) -> None:
         active = [record for record in records if record.state is FaceState.ACTIVE]
         users = await self._services.users.get_many(company_id, [r.user_hash for r in active if r.user_hash])
-        points = [_point(key, record, users.get(record.user_hash or "")) for record in active]
+        points = [point_of(key, record, users.get(record.user_hash or "")) for record in active]
         gone = [UUID(record.id) for record in records if record.state is FaceState.DELETED]
         if points:
             await self._vectors.upsert(company_id, points)
         if gone:
             await self._vectors.delete(company_id, gone)
+
+
+async def take_back_mark(documents: Documents, company_id: UUID, collection: str) -> None:
+    """Say that nothing of a company is known to be in its index."""
+    while known := await documents.get(INDEX_MARKS, company_id, collection):
+        none = known.model_copy(update={"change": 0, "version": known.version + 1})
+        if await documents.compare_and_set(
+            INDEX_MARKS, company_id, none, expected={"version": known.version}
+        ):
+            return
 
 
 def open_template(key: CompanyKey, record: FaceRecord) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -120,7 +137,8 @@ def open_template(key: CompanyKey, record: FaceRecord) -> np.ndarray[tuple[int],
     return np.frombuffer(key.open_template(record.id, record.template_sealed), dtype="<f4")
 
 
-def _point(key: CompanyKey, record: FaceRecord, user: User | None) -> Point:
+def point_of(key: CompanyKey, record: FaceRecord, user: User | None) -> Point:
+    """The index entry of an active face, from its record and its user's."""
     return Point(
         face_id=UUID(record.id),
         vector=open_template(key, record),
