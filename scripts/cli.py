@@ -10,10 +10,32 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from infra.settings import Settings
+from scripts.commands import history, organisation, people, recognition, session, upkeep
+from scripts.commands.terminal import Exit
 
-app = typer.Typer(help="Face recognition server: who is this?", no_args_is_help=True, add_completion=True)
+app = typer.Typer(
+    help="Face recognition server: who is this?",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_show_locals=False,
+)
 bench = typer.Typer(help="Measure speed and accuracy on this machine.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+app.command()(session.login)
+app.command()(session.logout)
+app.command()(recognition.enroll)
+app.command()(recognition.search)
+app.command()(recognition.verify)
+app.command()(recognition.detect)
+app.add_typer(people.users, name="users")
+app.add_typer(people.faces, name="faces")
+app.add_typer(history.jobs, name="jobs")
+app.command()(history.logs)
+app.add_typer(organisation.members, name="members")
+app.add_typer(organisation.keys, name="keys")
+app.add_typer(organisation.company, name="company")
+app.command()(upkeep.reindex)
+app.command()(upkeep.reconcile)
 
 _errors = Console(stderr=True)
 
@@ -96,7 +118,7 @@ def main() -> None:
         sys.exit(2)
     except FAULTS as fault:
         _errors.print(str(fault), style="red", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        sys.exit(Exit.REFUSED)
 
 
 def _settings() -> Settings:

@@ -105,6 +105,7 @@ class Client:
     logs = _lists(AsyncClient.logs)
     get = _waits(AsyncClient.get)
     pages = _lists(AsyncClient.pages)
+    stream = _lists(AsyncClient.stream)
     request = _waits(AsyncClient.request)
 
     def _begin(self, client: AsyncClient) -> None:

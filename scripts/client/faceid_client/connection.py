@@ -6,7 +6,7 @@ import math
 import ssl
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
@@ -24,6 +24,7 @@ Photo = bytes | str | PathLike[str]
 """A JPEG or PNG: its bytes, or the path of its file."""
 
 _SENT_ONCE: Final = {"/login", "/token/refresh", "/logout"}
+_PIECE_BYTES: Final = 2**16
 _FIRST_PAUSE_S: Final = 0.5
 _WORTH_A_PAUSE: Final = {429, 503}
 
@@ -108,11 +109,7 @@ class Connection:
         """One attempt at a call, with the credential; whatever its status, the reply. A photo
         (`image`), or several by their names, go as `multipart/form-data` with `fields`. Raises
         NotReachable."""
-        sent = dict(headers or {})
-        if self._api_key is not None:
-            sent["X-API-Key"] = self._api_key
-        elif self.token is not None:
-            sent["Authorization"] = f"Bearer {self.token}"
+        sent = {**self._credential(), **(headers or {})}
         data = _form(photo, fields or {}) if photo is not None else None
         timeout = aiohttp.ClientTimeout(total=self._timeout_s + wait_s)
         try:
@@ -168,6 +165,29 @@ class Connection:
                 raise error
             await asyncio.sleep(pause_s)
         raise AssertionError("counting does not end")
+
+    async def stream(
+        self, path: str, *, params: Mapping[str, str] | None = None, accept: str = "*/*"
+    ) -> AsyncIterator[bytes]:
+        """An answer of any size, piece by piece. It may take as long as it goes on coming."""
+        await self.request("GET", path, params={**(params or {}), "limit": "1"})  # a fresh token, and a right
+        headers = {**self._credential(), "Accept": accept}
+        timeout = aiohttp.ClientTimeout(sock_connect=self._timeout_s, sock_read=self._timeout_s)
+        try:
+            async with self._session().get(
+                f"{self.url}{path}", params=params, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                if response.status != 200:
+                    raise ApiError(response.status, response.headers, _body(await response.text()))
+                async for piece in response.content.iter_chunked(_PIECE_BYTES):
+                    yield piece
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ConnectionLost(f"The connection to {self.url} was lost amid the answer") from error
+
+    def _credential(self) -> dict[str, str]:
+        if self._api_key is not None:
+            return {"X-API-Key": self._api_key}
+        return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
 
     async def keep(self, reply: Reply) -> None:
         """Use the tokens of a log-in from now on, and keep them where the profile is kept."""

@@ -1,0 +1,273 @@
+"""`faceid enroll`, `search`, `verify` and `detect`: what is asked about photos."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from scripts.commands.terminal import AsJson, Exit, Output, ProfileName, complain, explain, one_by_one, server
+
+if TYPE_CHECKING:
+    from faceid_client import Answer, FaceFound, Search
+    from faceid_client.client import Person, SearchOptions
+    from scripts.drawing import Mark
+
+Photos = Annotated[
+    list[Path], typer.Argument(metavar="PHOTO...", help="JPEG or PNG.", exists=True, dir_okay=False)
+]
+Photo = Annotated[Path, typer.Argument(metavar="PHOTO", help="JPEG or PNG.", exists=True, dir_okay=False)]
+Groups = Annotated[list[str] | None, typer.Option("--group", help="May be given several times.")]
+Wait = Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=1)]
+_PICTURE_TYPES = {".png", ".jpg", ".jpeg"}
+_PICTURE_HEIGHT_PX = 720
+
+
+def enroll(
+    photos: Photos,
+    user_id: Annotated[str, typer.Option("--user-id", help="Your own id of the person.")],
+    name: Annotated[str | None, typer.Option(help="Full name.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="May be given several times.")] = None,
+    groups: Groups = None,
+    reference_id: Annotated[str | None, typer.Option(help="Another id of the person.")] = None,
+    reference_image: Annotated[
+        Path | None,
+        typer.Option(help="Photo of an ID card, to be compared first.", exists=True, dir_okay=False),
+    ] = None,
+    metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, may be given several times.")] = None,
+    valid_until: Annotated[datetime | None, typer.Option(help="When the person is to be forgotten.")] = None,
+    consent: Annotated[
+        str | None, typer.Option(help="The person has consented now, to this version of your text.")
+    ] = None,
+    wait_s: Wait = 60,
+    profile: ProfileName = None,
+    as_json: AsJson = None,
+) -> None:
+    """Enrol a person's face, from one photo or several."""
+    person: Person = {}
+    if name is not None:
+        person["full_name"] = name
+    if tags:
+        person["tags"] = tags
+    if groups:
+        person["groups"] = groups
+    if reference_id is not None:
+        person["reference_id"] = reference_id
+    if metadata:
+        person["metadata"] = dict(_pair(text) for text in metadata)
+    if valid_until is not None:
+        person["valid_until"] = valid_until.astimezone().isoformat()
+    if consent is not None:
+        now = datetime.now().astimezone()
+        person["consent"] = {"text_version": consent, "given_at": now.isoformat()}
+    run = _Run(Output(as_json), Table("photo", "user", "name", "face", "", title=None))
+    with server(profile) as faceid:
+
+        def one(photo: Path) -> None:
+            made = faceid.enroll(photo, user_id, reference_image=reference_image, wait_s=wait_s, **person)
+            note = "was there already" if made.already_enrolled else ""
+            note = "[yellow]resembles another user[/]" if made.flagged_duplicate else note
+            run.say(photo, made, made.user_id, made.full_name, made.face_id, note)
+
+        run.each(photos, "Enrolling", one)
+    run.end()
+
+
+def search(
+    photos: Photos,
+    threshold: Annotated[
+        str | None, typer.Option(help="Confidence to ask for, in percent: 95, 95% or 0.95.")
+    ] = None,
+    groups: Groups = None,
+    limit: Annotated[int | None, typer.Option(help="How many candidates to name.", min=1, max=50)] = None,
+    every: Annotated[bool, typer.Option("--all", help="Search for every face in the photo.")] = False,
+    device: Annotated[str | None, typer.Option(help="Where it was taken, for the log: the device.")] = None,
+    site: Annotated[str | None, typer.Option(help="Where it was taken: the site.")] = None,
+    latitude: Annotated[float | None, typer.Option(min=-90, max=90)] = None,
+    longitude: Annotated[float | None, typer.Option(min=-180, max=180)] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Write the photos with boxes and names to this PNG or JPEG."),
+    ] = None,
+    wait_s: Wait = 60,
+    profile: ProfileName = None,
+    as_json: AsJson = None,
+) -> None:
+    """Who is this? The exit status is 0 if every photo was matched and 1 if one was not."""
+    if picture is not None and picture.suffix.lower() not in _PICTURE_TYPES:
+        raise typer.BadParameter("a picture ends in .png or .jpg", param_hint="--picture")
+    options = _search_options(threshold, groups, limit, every)
+    place = {"device_id": device, "site": site, "latitude": latitude, "longitude": longitude}
+    if any(value is not None for value in place.values()):
+        options["location"] = {name: value for name, value in place.items() if value is not None}
+    run = _Run(Output(as_json), Table("photo", "user", "name", "confidence", "similarity", title=None))
+    found: list[tuple[Path, Search]] = []
+    with server(profile) as faceid:
+
+        def one(photo: Path) -> None:
+            answer = faceid.search(photo, wait_s=wait_s, **options)
+            found.append((photo, answer))
+            run.no = run.no or not answer.matched
+            run.say_rows(photo, answer, [row for face in answer.found for row in _rows(face)])
+
+        run.each(photos, "Searching", one)
+    if picture is not None:
+        _draw(found, picture)
+    run.end()
+
+
+def verify(
+    photo: Photo,
+    user_id: Annotated[str | None, typer.Option("--user-id", help="Is it this user?")] = None,
+    other: Annotated[
+        Path | None, typer.Option(help="Is it the person of this other photo?", exists=True, dir_okay=False)
+    ] = None,
+    threshold: Annotated[str | None, typer.Option(help="Confidence to ask for, in percent.")] = None,
+    wait_s: Wait = 60,
+    profile: ProfileName = None,
+    as_json: AsJson = None,
+) -> None:
+    """Is this that user, or the person of that other photo? The exit status is 0 for yes and 1 for no."""
+    if (user_id is None) == (other is None):
+        raise typer.BadParameter("give --user-id or --other, one of them")
+    run = _Run(Output(as_json), Table("photo", "compared with", "same person", "confidence", "similarity"))
+    with server(profile) as faceid:
+
+        def one(photo: Path) -> None:
+            answer = faceid.verify(
+                photo, user_id=user_id, other_image=other, threshold=threshold, wait_s=wait_s
+            )
+            run.no = not answer.matched
+            same = "[green]yes[/]" if answer.matched else "[red]no[/]"
+            run.say(photo, answer, user_id or str(other), same, *_figures(answer))
+
+        run.each([photo], "Comparing", one)
+    run.end()
+
+
+def detect(photos: Photos, wait_s: Wait = 60, profile: ProfileName = None, as_json: AsJson = None) -> None:
+    """Where are faces, and how good are they? Identifies nobody. The exit status is 1 if a photo has none."""
+    run = _Run(Output(as_json), Table("photo", "box", "certain", "width px", "sharpness", "yaw", "roll"))
+    with server(profile) as faceid:
+
+        def one(photo: Path) -> None:
+            answer = faceid.detect(photo, wait_s=wait_s)
+            run.no = run.no or not answer.faces
+            rows = [
+                (
+                    f"{face.box.x:.0f},{face.box.y:.0f} {face.box.width:.0f}x{face.box.height:.0f}",
+                    f"{100 * face.detection_confidence:.1f} %",
+                    f"{face.quality['face_width_px']:.0f}",
+                    f"{face.quality['sharpness']:.1f}",
+                    f"{face.quality['yaw_degrees']:.0f}°",
+                    f"{face.quality['roll_degrees']:.0f}°",
+                )
+                for face in answer.faces
+            ]
+            run.say_rows(photo, answer, rows or [("no face",)])
+
+        run.each(photos, "Looking", one)
+    run.end()
+
+
+@dataclass
+class _Run:
+    """What is said of one photo after another: a line of JSON each, or a table at the end."""
+
+    output: Output
+    table: Table
+    no: bool = False
+    failed: int = 0
+    complaints: list[str] = field(default_factory=list[str])
+
+    def each(self, photos: Sequence[Path], doing: str, work: Callable[[Path], None]) -> None:
+        """A photo that is refused holds none of the others up; a server that is away does."""
+        from faceid_client import ApiError, FaceIdError
+
+        def one(photo: Path) -> None:
+            try:
+                work(photo)
+            except FaceIdError as error:
+                words, status = explain(error)
+                self.failed = max(self.failed, status)
+                if not isinstance(error, ApiError) or status != Exit.REFUSED:
+                    raise
+                self.complaints.append(f"{photo}: {words}")
+                if self.output.as_json:
+                    self.output.document({"photo": str(photo), "error": error.problem})
+
+        try:
+            one_by_one(photos, doing, one)
+        finally:
+            self.tell()
+
+    def say(self, photo: Path, answer: "Answer", *cells: str | None) -> None:
+        self.say_rows(photo, answer, [cells])
+
+    def say_rows(self, photo: Path, answer: "Answer", rows: Sequence[Sequence[str | None]]) -> None:
+        if self.output.as_json:
+            self.output.document({"photo": str(photo), **answer.raw})
+            return
+        for row in rows:
+            self.table.add_row(str(photo), *(cell or "" for cell in row))
+
+    def tell(self) -> None:
+        if not self.output.as_json and self.table.row_count:
+            self.output.console.print(self.table)
+        for words in self.complaints:
+            complain(words)
+
+    def end(self) -> None:
+        """Leave with what the photos together come to."""
+        raise typer.Exit(self.failed or (Exit.NO if self.no else Exit.OK))
+
+
+def _search_options(
+    threshold: str | None, groups: list[str] | None, limit: int | None, every: bool
+) -> "SearchOptions":
+    options: SearchOptions = {}
+    if threshold is not None:
+        options["threshold"] = threshold
+    if groups:
+        options["groups"] = groups
+    if limit is not None:
+        options["limit"] = limit
+    if every:
+        options["face"] = "all"
+    return options
+
+
+def _rows(face: "FaceFound") -> list[tuple[str | None, ...]]:
+    if face.candidates:
+        return [(one.user_id, one.full_name, *_figures(one)) for one in face.candidates]
+    return [(f"[yellow]{face.code or 'nobody we know'}[/]",)]
+
+
+def _figures(answer: Any) -> tuple[str, str]:
+    return f"{answer.confidence:.2f} %", f"{answer.similarity:.2f}"
+
+
+def _draw(found: Sequence[tuple[Path, "Search"]], picture: Path) -> None:
+    from scripts.drawing import Panel, draw
+
+    panels = [Panel(photo, [_mark(face) for face in answer.found]) for photo, answer in found]
+    if panels:
+        draw(panels, picture, height_px=_PICTURE_HEIGHT_PX)
+
+
+def _mark(face: "FaceFound") -> "Mark":
+    from scripts.drawing import Mark
+
+    box, best = face.face.box, face.best
+    label = f"{best.full_name or best.user_id} ({best.confidence:.2f} %)" if best else "nobody we know"
+    return Mark((box.x, box.y, box.width, box.height), label, best is not None)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise typer.BadParameter(f"{text} is not KEY=VALUE", param_hint="--metadata")
+    return key, value
