@@ -3,15 +3,16 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
-from infra.settings import Settings
 from scripts.commands import history, organisation, people, recognition, session, upkeep
-from scripts.commands.terminal import Exit
+from scripts.commands.terminal import Exit, complain
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
 
 app = typer.Typer(
     help="Face recognition server: who is this?",
@@ -23,6 +24,7 @@ bench = typer.Typer(help="Measure speed and accuracy on this machine.", no_args_
 app.add_typer(bench, name="bench")
 app.command()(session.login)
 app.command()(session.logout)
+app.command()(session.password)
 app.command()(recognition.enroll)
 app.command()(recognition.search)
 app.command()(recognition.verify)
@@ -36,8 +38,6 @@ app.add_typer(organisation.keys, name="keys")
 app.add_typer(organisation.company, name="company")
 app.command()(upkeep.reindex)
 app.command()(upkeep.reconcile)
-
-_errors = Console(stderr=True)
 
 LfwFolder = Annotated[Path, typer.Option("--lfw", help="Folder of LFW deep-funneled with the View-1 lists.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -107,21 +107,36 @@ def speed(
 
 def main() -> None:
     """The command's entry point: what a person can mend is told in one line, without a traceback."""
-    from scripts.faults import FAULTS
-
     try:
         app()
-    except ValidationError as error:
+    except Exception as error:
+        status = _told(error)
+        if status is None:
+            raise
+        sys.exit(status)
+
+
+def _told(error: Exception) -> int | None:
+    """Tell of a fault that a person can mend, and answer the exit status; None for any other."""
+
+    from pydantic import ValidationError
+
+    from scripts.faults import FAULTS
+
+    if isinstance(error, ValidationError):
         for fault in error.errors():
             where = "".join(f"FACEID_{part}: ".upper() for part in fault["loc"][:1])
-            _errors.print(f"{where}{fault['msg']}", style="red", highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except FAULTS as fault:
-        _errors.print(str(fault), style="red", highlight=False, soft_wrap=True)
-        sys.exit(Exit.REFUSED)
+            complain(f"{where}{fault['msg']}")
+        return 2
+    if isinstance(error, FAULTS):
+        complain(str(error))
+        return Exit.REFUSED
+    return None
 
 
-def _settings() -> Settings:
+def _settings() -> "Settings":
+    from infra.settings import Settings
+
     return Settings()
 
 

@@ -9,30 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.table import Table
 
+from faceid_client import ApiError, AsyncClient, Reply
 from infra.settings import Settings
-from scripts.api_client import ApiClient, Reply
+from scripts.drawing import Mark, Panel, draw
 from scripts.photos import Photos, prepare_photos
 from scripts.service_process import ServiceProcess
 from scripts.setup import set_up
 
 _EMAIL, _PASSWORD = "admin@example.com", "correct horse battery staple"
 _OK, _CREATED, _NO_CONTENT, _NOT_FOUND, _CONFLICT = 200, 201, 204, 404, 409
-_PANEL_HEIGHT_PX = 420
-_MATCH_COLOUR, _STRANGER_COLOUR = "#1a9850", "#d73027"
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A probe for the picture: its photo, and what the service said of it."""
-
-    photo: Path
-    box: dict[str, float]
-    label: str
-    matched: bool
 
 
 @dataclass
@@ -61,7 +49,7 @@ def demo(settings: Settings, console: Console) -> int:
     show = Show(console)
     try:
         asyncio.run(_run(show, photos, home))
-        _draw(show.panels, picture)
+        draw(show.panels, picture)
         console.print(f"\nPicture with boxes and names: {picture}", highlight=False, soft_wrap=True)
     finally:
         shutil.rmtree(home)
@@ -78,7 +66,7 @@ async def _run(show: Show, photos: Photos, home: Path) -> None:
     await service.start()
     show.step("the service is up, model loaded and tried", service.url, right=True, started_s=started_s)
     try:
-        async with ApiClient(service.url, service.ca_file) as api:
+        async with AsyncClient(service.url, ca_file=service.ca_file) as api:
             await _account(show, api)
             faces = await _enrol(show, api, photos)
             await _search(show, api, photos)
@@ -89,7 +77,7 @@ async def _run(show: Show, photos: Photos, home: Path) -> None:
         await service.stop()
 
 
-async def _account(show: Show, api: ApiClient) -> None:
+async def _account(show: Show, api: AsyncClient) -> None:
     show.console.print("\n[bold]2. A company registers and logs in[/]")
     started_s = time.perf_counter()
     account = {"company_name": "Example Ltd", "email": _EMAIL, "password": _PASSWORD}
@@ -97,11 +85,14 @@ async def _account(show: Show, api: ApiClient) -> None:
     company_id = reply.body.get("company_id", "")
     show.step("POST /register", f"company {company_id}", right=reply.status == _CREATED, started_s=started_s)
     started_s = time.perf_counter()
-    reply = await api.log_in(_EMAIL, _PASSWORD)
-    show.step("POST /login", "an access token for 15 minutes", right=reply.status == _OK, started_s=started_s)
+    try:
+        await api.login(_EMAIL, _PASSWORD)
+        show.step("POST /login", "an access token for 15 minutes", right=True, started_s=started_s)
+    except ApiError as refused:
+        show.step("POST /login", str(refused), right=False, started_s=started_s)
 
 
-async def _enrol(show: Show, api: ApiClient, photos: Photos) -> dict[str, list[str]]:
+async def _enrol(show: Show, api: AsyncClient, photos: Photos) -> dict[str, list[str]]:
     show.console.print("\n[bold]3. Its people are enrolled[/]")
     faces: dict[str, list[str]] = {}
     for name in photos.people:
@@ -116,7 +107,7 @@ async def _enrol(show: Show, api: ApiClient, photos: Photos) -> dict[str, list[s
     return faces
 
 
-async def _search(show: Show, api: ApiClient, photos: Photos) -> None:
+async def _search(show: Show, api: AsyncClient, photos: Photos) -> None:
     show.console.print("\n[bold]4. Who is this? (photos that were not enrolled)[/]")
     for name in photos.people:
         for photo in photos.probes(name):
@@ -128,7 +119,7 @@ async def _search(show: Show, api: ApiClient, photos: Photos) -> None:
 
 async def _search_one(
     show: Show,
-    api: ApiClient,
+    api: AsyncClient,
     photo: Path,
     expected: Callable[[dict[str, Any] | None], bool],
     *,
@@ -136,7 +127,7 @@ async def _search_one(
 ) -> None:
     started_s = time.perf_counter()
     fields = {"location": '{"device_id": "door-1", "site": "main entrance"}'}
-    reply = await api.call("POST", "/face/search", photo=_bytes(photo), fields=fields)
+    reply = await api.call("POST", "/face/search", photo=photo, fields=fields)
     if reply.status != _OK:
         show.step(f"POST /face/search {photo.name}", _problem(reply), right=False, started_s=started_s)
         return
@@ -148,10 +139,12 @@ async def _search_one(
         label = "nobody we know"
         said = f"{label} (needs {body['threshold']:.1f} % confidence, {body['gallery_size']} people)"
     show.step(f"POST /face/search {photo.name}", said, right=expected(best), started_s=started_s)
-    show.panels.append(Panel(photo, body["face"]["box"], f"{label}{when}", best is not None))
+    box = body["face"]["box"]
+    place = (box["x"], box["y"], box["width"], box["height"])
+    show.panels.append(Panel(photo, [Mark(place, f"{label}{when}", best is not None)]))
 
 
-async def _refusals(show: Show, api: ApiClient, photos: Photos) -> None:
+async def _refusals(show: Show, api: AsyncClient, photos: Photos) -> None:
     show.console.print("\n[bold]5. What is refused[/]")
     twice = photos.people["Barack Obama"][-1]
     started_s = time.perf_counter()
@@ -161,14 +154,14 @@ async def _refusals(show: Show, api: ApiClient, photos: Photos) -> None:
         f"POST /face/enroll {twice.name} as Somebody Else", _problem(reply), right=right, started_s=started_s
     )
     started_s = time.perf_counter()
-    reply = await api.call("POST", "/face/search", photo=photos.no_face.read_bytes())
+    reply = await api.call("POST", "/face/search", photo=photos.no_face)
     right = reply.status != _OK and reply.body["code"] == "no_face"
     show.step(
         f"POST /face/search {photos.no_face.name} (a cat)", _problem(reply), right=right, started_s=started_s
     )
 
 
-async def _log(show: Show, api: ApiClient) -> None:
+async def _log(show: Show, api: AsyncClient) -> None:
     show.console.print("\n[bold]6. The access log[/]")
     started_s = time.perf_counter()
     reply = await api.call("GET", "/logs", params={"limit": "50"})
@@ -189,7 +182,7 @@ async def _log(show: Show, api: ApiClient) -> None:
     show.console.print(table)
 
 
-async def _delete(show: Show, api: ApiClient, photos: Photos, faces: dict[str, list[str]]) -> None:
+async def _delete(show: Show, api: AsyncClient, photos: Photos, faces: dict[str, list[str]]) -> None:
     show.console.print("\n[bold]7. A person is deleted, and searched for again[/]")
     name = "Barack Obama"
     for face_id in faces.get(name, []):
@@ -206,13 +199,9 @@ async def _delete(show: Show, api: ApiClient, photos: Photos, faces: dict[str, l
     await _search_one(show, api, photos.people[name][-1], lambda best: best is None, when=" (after deletion)")
 
 
-async def _post_enrolment(api: ApiClient, photo: Path, name: str) -> Reply:
+async def _post_enrolment(api: AsyncClient, photo: Path, name: str) -> Reply:
     fields: dict[str, str | list[str]] = {"user_id": _user_id(name), "full_name": name, "groups": ["staff"]}
-    return await api.call("POST", "/face/enroll", photo=_bytes(photo), fields=fields)
-
-
-def _bytes(photo: Path) -> bytes:
-    return photo.read_bytes()
+    return await api.call("POST", "/face/enroll", photo=photo, fields=fields)
 
 
 def _user_id(name: str) -> str:
@@ -222,31 +211,3 @@ def _user_id(name: str) -> str:
 def _problem(reply: Reply) -> str:
     body: dict[str, Any] = reply.body or {}
     return f"refused: {body.get('code', reply.status)} ({body.get('title', 'no reason given')})"
-
-
-def _draw(panels: list[Panel], target: Path) -> None:
-    """All probes side by side, each with the box of its face and what was said of it."""
-    drawn = [_drawn(panel) for panel in panels]
-    sheet = Image.new("RGB", (sum(image.width for image in drawn), _PANEL_HEIGHT_PX), "white")
-    left = 0
-    for image in drawn:
-        sheet.paste(image, (left, 0))
-        left += image.width
-    sheet.save(target)
-
-
-def _drawn(panel: Panel) -> Image.Image:
-    with Image.open(panel.photo) as photo:
-        image = photo.convert("RGB")
-    scale = _PANEL_HEIGHT_PX / image.height
-    image = image.resize((round(image.width * scale), _PANEL_HEIGHT_PX))
-    colour = _MATCH_COLOUR if panel.matched else _STRANGER_COLOUR
-    x, y = panel.box["x"] * scale, panel.box["y"] * scale
-    draw = ImageDraw.Draw(image)
-    draw.rectangle(
-        (x, y, x + panel.box["width"] * scale, y + panel.box["height"] * scale), outline=colour, width=4
-    )
-    font = ImageFont.load_default(18)
-    draw.rectangle((0, _PANEL_HEIGHT_PX - 30, image.width, _PANEL_HEIGHT_PX), fill=colour)
-    draw.text((8, _PANEL_HEIGHT_PX - 26), panel.label, fill="white", font=font)
-    return image

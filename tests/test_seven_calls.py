@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.api_client import ApiClient
+from faceid_client import AsyncClient
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
 
@@ -28,7 +28,7 @@ async def test_the_seven_calls(  # noqa: PLR0915 - a reader's first minutes, in 
     began = datetime.now(UTC)
     obama = [path.read_bytes() for path in photos.people["Barack Obama"]]
     stranger = photos.stranger.read_bytes()
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         # 1. register
         account = {
             "company_name": "Example Ltd",
@@ -40,10 +40,13 @@ async def test_the_seven_calls(  # noqa: PLR0915 - a reader's first minutes, in 
         assert set(registered.body) >= {"company_id", "member_id"}
 
         # 2. log in
-        logged_in = await api.log_in(account["email"], account["password"])
+        logged_in = await api.call(
+            "POST", "/login", json={"email": account["email"], "password": account["password"]}
+        )
         assert logged_in.status == 200
         assert logged_in.body["token_type"].lower() == "bearer"
         assert logged_in.body["expires_in"] == 900
+        api.token = logged_in.body["access_token"]
 
         # 3. enrol, twice the same person, then the same photo again, then the face under another name
         person: dict[str, str | list[str]] = {

@@ -23,11 +23,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from faceid_client import AsyncClient
 from infra.documents.sqlite import SqliteDocuments
 from infra.settings import Settings
 from infra.sqlite.writer import Statistics
 from infra.telemetry import configure_logging
-from scripts.api_client import ApiClient
 from scripts.photos import prepare_photos
 from scripts.serve import RunningService, running_service
 from scripts.service_process import ServiceProcess
@@ -131,7 +131,7 @@ async def _rounds(
     service: dict[str, list[float]] = {}
     plain: dict[str, list[float]] = {}
     try:
-        async with ApiClient(service_process.url, service_process.ca_file) as api:
+        async with AsyncClient(service_process.url, ca_file=service_process.ca_file) as api:
             await _prepare(api, enrolled)
             for turn in range(_WARM_UP + searches):
                 times = await _search(api, probe), await asyncio.to_thread(plain_script.search, probe)
@@ -150,7 +150,7 @@ async def _commits(home: Path, enrolled: bytes, probe: bytes) -> tuple[float, fl
     counted = Settings.model_validate(
         {name.removeprefix("FACEID_").lower(): value for name, value in inside.settings.items()}
     )
-    async with running_service(counted) as running, ApiClient(running.url, inside.ca_file) as api:
+    async with running_service(counted) as running, AsyncClient(running.url, ca_file=inside.ca_file) as api:
         await _prepare(api, enrolled)
         for _ in range(_WARM_UP):
             await _search(api, probe)
@@ -169,16 +169,16 @@ def _statistics(running: RunningService) -> Statistics:
     return documents.statistics()
 
 
-async def _prepare(api: ApiClient, enrolled: bytes) -> None:
+async def _prepare(api: AsyncClient, enrolled: bytes) -> None:
     account = {"company_name": "Bench", "email": "bench@example.com", "password": "a long enough password"}
     await api.call("POST", "/register", json=account)
-    await api.log_in(account["email"], account["password"])
+    await api.login(account["email"], account["password"])
     reply = await api.call("POST", "/face/enroll", photo=enrolled, fields={"user_id": "u-1"})
     if reply.status != 201:
         raise RuntimeError(f"the photo to search for was not enrolled: {reply.status}")
 
 
-async def _search(api: ApiClient, probe: bytes) -> dict[str, float]:
+async def _search(api: AsyncClient, probe: bytes) -> dict[str, float]:
     started_s = time.perf_counter()
     reply = await api.call("POST", "/face/search", photo=probe)
     all_ms = (time.perf_counter() - started_s) * 1000

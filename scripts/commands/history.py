@@ -4,11 +4,10 @@ import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
-from scripts.commands.terminal import AsJson, Limit, Output, ProfileName, complain, server
+from scripts.commands.terminal import AsJson, Limit, Output, ProfileName, server
 
 jobs = typer.Typer(help="What was submitted.", no_args_is_help=True)
 
@@ -86,5 +85,3 @@ def _export(which: dict[str, str], target: Path, accept: str, profile: str | Non
         faceid = stack.enter_context(server(profile))
         for piece in faceid.stream("/logs", params=which, accept=accept):
             file.write(piece)
-    if not to_output and sys.stderr.isatty():
-        complain(f"{quote(str(target), safe='/ ')}: {target.stat().st_size} bytes")

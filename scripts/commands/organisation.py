@@ -53,6 +53,30 @@ def remove(email: Email, yes: Sure = False, profile: ProfileName = None, as_json
     Output(as_json).said(f"{email} is removed.", {"email": email, "removed": True})
 
 
+@members.command("reset-password")
+def reset_password(
+    email: Email,
+    local: Annotated[
+        bool,
+        typer.Option("--local", help="On the server's machine, with the service stopped: needs no log-in."),
+    ] = False,
+    yes: Sure = False,
+    profile: ProfileName = None,
+    as_json: AsJson = None,
+) -> None:
+    """Take a member's password away; prints the token with which they set a new one, once."""
+    sure(f"Make the password of {email} void?", yes)
+    if local:
+        from scripts.commands.recovery import reset_on_this_machine
+
+        Output(as_json).record(reset_on_this_machine(email))
+        return
+    with server(profile) as faceid:
+        body = {"reset_password": True}
+        changed = faceid.request("PATCH", f"/members/{_member(faceid, email)}", json=body)
+        Output(as_json).record(changed.body)
+
+
 @keys.command("list")
 def list_keys(limit: Limit = 50, profile: ProfileName = None, as_json: AsJson = None) -> None:
     """List the keys; none of them can be read again."""

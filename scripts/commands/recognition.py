@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from scripts.commands.terminal import AsJson, Exit, Output, ProfileName, complain, explain, one_by_one, server
@@ -70,7 +71,7 @@ def enroll(
             made = faceid.enroll(photo, user_id, reference_image=reference_image, wait_s=wait_s, **person)
             note = "was there already" if made.already_enrolled else ""
             note = "[yellow]resembles another user[/]" if made.flagged_duplicate else note
-            run.say(photo, made, made.user_id, made.full_name, made.face_id, note)
+            run.say(photo, made, escape(made.user_id), escape(made.full_name or ""), made.face_id, note)
 
         run.each(photos, "Enrolling", one)
     run.end()
@@ -142,7 +143,7 @@ def verify(
             )
             run.no = not answer.matched
             same = "[green]yes[/]" if answer.matched else "[red]no[/]"
-            run.say(photo, answer, user_id or str(other), same, *_figures(answer))
+            run.say(photo, answer, escape(user_id or str(other)), same, *_figures(answer))
 
         run.each([photo], "Comparing", one)
     run.end()
@@ -212,10 +213,12 @@ class _Run:
             self.output.document({"photo": str(photo), **answer.raw})
             return
         for row in rows:
-            self.table.add_row(str(photo), *(cell or "" for cell in row))
+            self.table.add_row(escape(photo.name), *(cell or "" for cell in row))
 
     def tell(self) -> None:
         if not self.output.as_json and self.table.row_count:
+            for column in self.table.columns:
+                column.overflow = "fold"
             self.output.console.print(self.table)
         for words in self.complaints:
             complain(words)
@@ -242,7 +245,7 @@ def _search_options(
 
 def _rows(face: "FaceFound") -> list[tuple[str | None, ...]]:
     if face.candidates:
-        return [(one.user_id, one.full_name, *_figures(one)) for one in face.candidates]
+        return [(escape(one.user_id), escape(one.full_name or ""), *_figures(one)) for one in face.candidates]
     return [(f"[yellow]{face.code or 'nobody we know'}[/]",)]
 
 

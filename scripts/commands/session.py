@@ -87,6 +87,35 @@ def logout(profile: ProfileName = None, as_json: AsJson = None) -> None:
     Output(as_json).said("Logged out.", {"forgotten": True})
 
 
+def password(
+    token: Annotated[
+        bool, typer.Option("--token", help="With the token of an invitation or a reset, not logged in.")
+    ] = False,
+    url: Annotated[
+        str, typer.Option(envvar="FACEID_URL", help="Address of the server, with --token.")
+    ] = _HERE,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", envvar="FACEID_CA_FILE", dir_okay=False, exists=True)
+    ] = None,
+    profile: ProfileName = None,
+    as_json: AsJson = None,
+) -> None:
+    """Change your password, or set the first one. What is asked for may be piped in, a line each."""
+    from faceid_client import Client
+
+    with explained():
+        proof = {"token": _secret("Token")} if token else {"current_password": _secret("Present password")}
+        body = {**proof, "new_password": _secret("New password")}
+        if token:
+            authority = ca or _own_authority(url)
+            with Client(url.rstrip("/"), ca_file=authority) as client:
+                client.request("POST", "/me/password", json=body)
+        else:
+            with Client.from_profile(profile) as client:
+                client.request("POST", "/me/password", json=body)
+    Output(as_json).said("The password is set.", {"changed": True})
+
+
 def _secret(what: str) -> str:
     """Asked for without showing it, or the first line of what is piped in."""
     if sys.stdin.isatty():

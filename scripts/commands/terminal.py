@@ -1,14 +1,16 @@
 """How the commands speak: tables and colour to a person, JSON to a program, and an exit status to both."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -26,6 +28,9 @@ ProfileName = Annotated[
 ]
 Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether that is meant.")]
 Limit = Annotated[int, typer.Option(help="At most so many, the newest first; 0 for all.", min=0)]
+
+
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 
 class Exit(IntEnum):
@@ -60,17 +65,19 @@ class Output:
             return
         table = Table(show_header=False, box=None)
         for name, value in body.items():
-            table.add_row(f"[dim]{name}[/]", _text(value))
+            table.add_row(f"[dim]{name}[/]", escape(_text(value)))
         self.console.print(table)
 
     def listing(self, items: Iterable[Mapping[str, Any]], columns: Sequence[str], *, limit: int = 0) -> None:
         """Many things: a line of JSON each as they come, or a table of these fields."""
-        table = Table(*columns)
+        table = Table()
+        for column in columns:
+            table.add_column(column, overflow="fold")  # an id is for copying: all of it
         for number, item in enumerate(items, start=1):
             if self.as_json:
                 typer.echo(json.dumps(item))
             else:
-                table.add_row(*(_text(item.get(column)) for column in columns))
+                table.add_row(*(escape(_text(item.get(column))) for column in columns))
             if number == limit:
                 break
         if not self.as_json:
@@ -181,5 +188,7 @@ def _text(value: object) -> str:
             return ", ".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType]
         case dict():
             return json.dumps(value)
+        case str() if _TIME.match(value):
+            return value[:19].replace("T", " ")
         case _:
             return str(value)

@@ -10,17 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import psutil
 import pytest
 
+from faceid_client import AsyncClient, NotReachable, Reply
 from infra.clock import SystemClock
 from infra.opening import open_services, open_vectors
 from infra.repositories.collections import FACES, JOBS
 from infra.settings import Settings
 from schemas.jobs import JobState
 from schemas.records import FaceState
-from scripts.api_client import ApiClient, Reply
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
 from tests.system.photos import variants
@@ -131,9 +130,9 @@ def _work(company: Company, photos: Photos) -> list[tuple[Company, str, bytes, d
 
 
 async def _register(supervised: Supervised, company: Company) -> None:
-    async with ApiClient(supervised.process.url, supervised.process.ca_file) as api:
+    async with AsyncClient(supervised.process.url, ca_file=supervised.process.ca_file) as api:
         assert (await api.call("POST", "/register", json=company.account)).status == 201
-        assert (await api.log_in(company.account["email"], company.account["password"])).status == 200
+        await api.login(company.account["email"], company.account["password"])
         company.token = api.token or ""
 
 
@@ -146,10 +145,10 @@ async def _submit(
         while True:
             await supervised.up.wait()
             try:
-                async with ApiClient(supervised.process.url, supervised.process.ca_file) as api:
+                async with AsyncClient(supervised.process.url, ca_file=supervised.process.ca_file) as api:
                     api.token = company.token
                     reply = await api.call("POST", path, photo=photo, fields=fields, headers=_ASYNC)
-            except (aiohttp.ClientError, TimeoutError):
+            except NotReachable:
                 continue
             if reply.status == 202:
                 company.accepted.append(reply.body["job_id"])
@@ -158,7 +157,7 @@ async def _submit(
 
 
 async def _all_done_once(supervised: Supervised, company: Company) -> None:
-    async with ApiClient(supervised.process.url, supervised.process.ca_file) as api:
+    async with AsyncClient(supervised.process.url, ca_file=supervised.process.ca_file) as api:
         api.token = company.token
         faces: list[str] = []
         for job_id in company.accepted:
@@ -176,7 +175,7 @@ async def _all_done_once(supervised: Supervised, company: Company) -> None:
         assert set(logged.values()) == {1}
 
 
-async def _ended(api: ApiClient, job_id: str) -> Reply:
+async def _ended(api: AsyncClient, job_id: str) -> Reply:
     async with asyncio.timeout(_DEADLINE_S):
         while True:
             reply = await api.call("GET", f"/jobs/{job_id}", params={"wait": "50"})
@@ -185,7 +184,7 @@ async def _ended(api: ApiClient, job_id: str) -> Reply:
                 return reply
 
 
-async def _log(api: ApiClient) -> list[dict[str, Any]]:
+async def _log(api: AsyncClient) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     params = {"limit": "25"}
     while True:

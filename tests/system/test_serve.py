@@ -10,7 +10,7 @@ import aiohttp
 import psutil
 import pytest
 
-from scripts.api_client import ApiClient
+from faceid_client import AsyncClient
 from scripts.photos import Photos
 from scripts.service_process import ServiceNotStarted, ServiceProcess
 from tests.system.photos import variants
@@ -43,14 +43,14 @@ async def test_a_second_service_on_the_same_folder_is_refused(
     said = (tmp_path / "second.log").read_text()
     assert f"is in use by another faceid process (process {service.pid})" in said
     assert "Traceback" not in said
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         assert (await api.call("GET", "/healthz")).status == 200
 
 
 async def test_it_is_ready_with_model_and_index_and_trusted_only_by_its_own_authority(
     service: ServiceProcess,
 ) -> None:
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         ready = await api.call("GET", "/readyz")
     assert ready.status == 200
     assert {"model", "index"} <= set(ready.body["parts"])
@@ -64,9 +64,9 @@ async def test_an_index_that_hangs_is_replaced_and_the_search_answered(
     service: ServiceProcess, photos: Photos
 ) -> None:
     photo = photos.stranger.read_bytes()
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         await api.call("POST", "/register", json=ACCOUNT)
-        await api.log_in(ACCOUNT["email"], ACCOUNT["password"])
+        await api.login(ACCOUNT["email"], ACCOUNT["password"])
         assert (await api.call("POST", "/face/enroll", photo=photo, fields={"user_id": "u-1"})).status == 201
         (index,) = [
             child
@@ -82,9 +82,9 @@ async def test_an_index_that_hangs_is_replaced_and_the_search_answered(
 async def test_sigterm_leaves_nothing_undone_and_nobody_behind(
     service: ServiceProcess, photos: Photos
 ) -> None:
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         await api.call("POST", "/register", json=ACCOUNT)
-        await api.log_in(ACCOUNT["email"], ACCOUNT["password"])
+        await api.login(ACCOUNT["email"], ACCOUNT["password"])
         jobs: list[str] = []
         for photo in variants(photos.people["Joe Biden"][0], 5):
             accepted = await api.call(
@@ -103,7 +103,7 @@ async def test_sigterm_leaves_nothing_undone_and_nobody_behind(
     _, left = await asyncio.to_thread(psutil.wait_procs, tree, timeout=5)
     assert not left
     await service.start()
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         api.token = token
         for job in jobs:
             done = await api.call("GET", f"/jobs/{job}", params={"wait": "50"})
@@ -120,9 +120,10 @@ async def test_nothing_that_names_or_shows_a_person_lies_readable_on_disk(
         "reference_id": "planted-reference",
         "metadata": '{"note": "planted metadata"}',
     }
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         await api.call("POST", "/register", json=ACCOUNT)
-        tokens = (await api.log_in(ACCOUNT["email"], ACCOUNT["password"])).body
+        await api.login(ACCOUNT["email"], ACCOUNT["password"])
+        tokens = {"access_token": api.token or "", "refresh_token": api.refresh_token or ""}
         assert (await api.call("POST", "/face/enroll", photo=photo, fields=person)).status == 201
         located: dict[str, str | list[str]] = {"location": '{"site": "planted site"}'}
         assert (await api.call("POST", "/face/search", photo=photo, fields=located)).body["matched"]

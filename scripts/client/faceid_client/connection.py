@@ -60,7 +60,8 @@ class Connection:
             raise NotReachable(f"The address must begin with https://, unlike {url}")
         self.url, self._ca_file = url.rstrip("/"), ca_file
         self._api_key = api_key
-        self.token, self.refresh_token = token, refresh_token
+        self.token: str | None = token
+        self.refresh_token: str | None = refresh_token
         self._timeout_s, self._retry_for_s = timeout_s, retry_for_s
         self._profile: Profile | None = None
         self._http: aiohttp.ClientSession | None = None

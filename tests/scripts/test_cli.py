@@ -1,0 +1,287 @@
+"""The `faceid` command as a person and as a script meet it: a real process against a real service."""
+
+import asyncio
+import hashlib
+import json
+import os
+import pty
+import re
+import stat
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from faceid_client import AsyncClient
+from infra.settings import PROJECT_ROOT
+from scripts.photos import Photos
+from scripts.service_process import ServiceProcess
+
+EMAIL, PASSWORD = "admin@example.com", "a long enough password"
+COMMANDS = (
+    (),
+    *((name,) for name in ("login", "logout", "enroll", "search", "verify", "detect", "logs", "reindex")),
+    *((name,) for name in ("reconcile", "setup", "serve", "config", "demo", "calibrate")),
+    *(("users", name) for name in ("list", "show", "delete")),
+    *(("faces", name) for name in ("list", "show", "delete")),
+    *(("jobs", name) for name in ("list", "show")),
+    *(("members", name) for name in ("list", "invite", "set-role", "remove", "reset-password")),
+    *(("keys", name) for name in ("list", "create", "rotate", "revoke")),
+    *(("company", name) for name in ("show", "set")),
+    *(("bench", name) for name in ("accuracy", "speed")),
+)
+
+
+@dataclass
+class Ended:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        (one,) = self.documents
+        return one
+
+
+@dataclass
+class Shell:
+    """Runs `faceid` with an environment of its own. Nobody's log-in is touched."""
+
+    home: Path
+    environment: dict[str, str]
+
+    async def run(self, *words: str, given: str = "", **environment: str) -> Ended:
+        """Piped: neither input nor output is a terminal."""
+        process = await asyncio.create_subprocess_exec(
+            *self.command(words),
+            env={**self.environment, **environment},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate(given.encode())
+        return Ended(process.returncode or 0, out.decode(), err.decode())
+
+    async def typed(self, *words: str, **environment: str) -> Ended:
+        """With a terminal for its output."""
+        ours, theirs = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            *self.command(words),
+            env={**self.environment, "TERM": "xterm", "COLUMNS": "160", **environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        shown = await asyncio.to_thread(_read_all, ours)
+        return Ended(await process.wait(), shown, "")
+
+    def command(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        return sys.executable, "-m", "scripts.cli", *words
+
+
+def _read_all(descriptor: int) -> str:
+    parts: list[bytes] = []
+    try:
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+    except OSError:
+        pass  # how Linux tells that the other end is closed
+    os.close(descriptor)
+    return b"".join(parts).decode()
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    home = tmp_path_factory.mktemp("home")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FACEID_")}
+    del_colour = {name: value for name, value in kept.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+    path = os.pathsep.join([str(PROJECT_ROOT), str(PROJECT_ROOT / "scripts" / "client")])
+    return Shell(home, {**del_colour, "XDG_CONFIG_HOME": str(home), "PYTHONPATH": path})
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+async def test_every_command_explains_itself(shell: Shell, words: tuple[str, ...]) -> None:
+    ended = await shell.run(*words, "--help")
+    assert ended.status == 0, ended.err
+    assert "Usage" in ended.out
+
+
+async def test_help_loads_neither_torch_nor_the_client(shell: Shell) -> None:
+    program = "import sys; from scripts.cli import main\ntry: main()\nfinally: print(*sys.modules)"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, "--help", env=shell.environment, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    loaded = set(out.decode().split())
+    assert "scripts.commands.recognition" in loaded
+    assert loaded.isdisjoint({"torch", "aiohttp", "numpy", "pydantic", "faceid_client", "PIL"})
+
+
+async def test_completion_is_there(shell: Shell) -> None:
+    for name, variable in (("bash", "_FACEID_COMPLETE"), ("zsh", "_FACEID_COMPLETE")):
+        source = await shell.run(**{variable: f"source_{name}"})
+        assert "complete" in source.out + source.err
+
+
+async def test_who_is_not_logged_in_is_told_what_to_do(shell: Shell, tmp_path: Path) -> None:
+    ended = await shell.run("users", "list", XDG_CONFIG_HOME=str(tmp_path))
+    assert ended.status == 5
+    assert "faceid login" in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_no_server_is_told(shell: Shell) -> None:
+    nowhere = {"FACEID_URL": "https://127.0.0.1:9", "FACEID_API_KEY": "fid_x"}
+    ended = await shell.run("users", "list", **nowhere)
+    assert ended.status == 4
+    assert "No server answers at https://127.0.0.1:9" in ended.err
+    assert "faceid serve" in ended.err
+
+
+async def test_a_wrong_command_line_is_status_2(shell: Shell) -> None:
+    for words in (("search",), ("search", "no-such-file.jpg"), ("users", "delete", "ada"), ("nonsense",)):
+        assert (await shell.run(*words)).status == 2, words
+
+
+async def test_a_wrong_setting_is_told_without_a_traceback(shell: Shell) -> None:
+    ended = await shell.run("config", FACEID_LISTEN="here")
+    assert ended.status == 2
+    assert "FACEID_LISTEN" in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.fixture
+async def service(shell: Shell, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
+    service = ServiceProcess(tmp_path / "service", tmp_path / "serve.log")
+    await service.start()
+    shell.environment |= {"FACEID_TLS_DIR": str(service.home / "tls")}
+    yield service
+    await service.stop()
+
+
+@pytest.mark.system
+@pytest.mark.timeout(300)
+async def test_a_first_day(  # noqa: PLR0915 - starting a service for each step would take minutes
+    shell: Shell, service: ServiceProcess, photos: Photos, tmp_path: Path
+) -> None:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as faceid:
+        await faceid.register("Example Ltd", EMAIL, PASSWORD)
+    obama, biden = photos.people["Barack Obama"], photos.people["Joe Biden"]
+
+    # Log in: what is wrong first.
+    untrusted = await shell.run(
+        "login", "--url", service.url, "--email", EMAIL, given=PASSWORD, FACEID_TLS_DIR=str(tmp_path)
+    )
+    assert (untrusted.status, "--ca FILE" in untrusted.err) == (4, True)
+    wrong = await shell.run("login", "--url", service.url, "--email", EMAIL, given="not the password")
+    assert (wrong.status, "invalid_credentials" in wrong.err) == (5, True)
+    logged_in = await shell.run("login", "--url", service.url, "--email", EMAIL, given=PASSWORD)
+    assert logged_in.status == 0, logged_in.err
+    kept = Path(logged_in.document["file"])
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (kept, kept.parent)] == [0o600, 0o700]
+    assert _holds_no(PASSWORD, kept)
+
+    # Enrol: a line of JSON a photo.
+    enrolled = await shell.run(
+        "enroll", *map(str, obama[:2]), "--user-id", "u-1", "--name", "Barack Obama",
+        "--tag", "visitor", "--group", "staff", "--metadata", "badge=7",
+    )  # fmt: skip
+    assert enrolled.status == 0, enrolled.err
+    assert [line["photo"] for line in enrolled.documents] == [str(path) for path in obama[:2]]
+    assert enrolled.documents[0]["metadata"] == {"badge": "7"}
+    refused = await shell.run("enroll", str(obama[2]), "--user-id", "u-2")
+    assert (refused.status, refused.document["error"]["code"]) == (3, "duplicate_face")
+
+    # Search: the exit status is that of grep.
+    picture = tmp_path / "found.png"
+    found = await shell.run("search", str(obama[2]), "--device", "door-1", "--picture", str(picture))
+    assert (found.status, found.document["best"]["user_id"]) == (0, "u-1")
+    _box_is_drawn(picture, obama[2], found.document["face"]["box"])
+    nobody = await shell.run("search", str(photos.stranger), str(obama[2]))
+    assert (nobody.status, [line["matched"] for line in nobody.documents]) == (1, [False, True])
+    mixed = await shell.run("search", str(photos.no_face), str(obama[2]))
+    assert mixed.status == 3
+    assert [line.get("matched") for line in mixed.documents] == [None, True], "one refusal stops no other"
+    assert "no_face" in mixed.err
+    every = await shell.run("search", "--all", str(obama[2]))
+    assert (every.status, len(every.document["results"])) == (0, 1)
+
+    # Verify and detect.
+    assert (await shell.run("verify", str(obama[2]), "--user-id", "u-1")).status == 0
+    other = await shell.run("verify", str(obama[2]), "--other", str(biden[0]))
+    assert (other.status, other.document["matched"]) == (1, False)
+    assert (await shell.run("verify", str(obama[2]))).status == 2
+    seen = await shell.run("detect", str(obama[2]), str(photos.no_face))
+    assert (seen.status, [len(line["faces"]) for line in seen.documents]) == (1, [1, 0])
+
+    # A terminal gets a table, in colour unless that is not wanted.
+    shown = await shell.typed("search", str(obama[2]))
+    assert "Barack Obama" in shown.out
+    assert "\x1b[" in shown.out
+    plain = await shell.typed("search", str(obama[2]), NO_COLOR="1")
+    assert re.search(r"\x1b\[[0-9;]*3[0-9]m", plain.out) is None
+    assert (await shell.typed("search", str(obama[2]), "--json")).out.lstrip().startswith("{")
+
+    # The log, and what a script does with it.
+    log = await shell.run("logs", "--outcome", "matched", "--limit", "2")
+    assert [entry["user_id"] for entry in log.documents] == ["u-1", "u-1"]
+
+    # Deleting asks, or must be told.
+    face_id = enrolled.documents[0]["face_id"]
+    assert (await shell.run("faces", "delete", face_id)).status == 2
+    assert (await shell.run("faces", "delete", face_id, "--yes")).status == 0
+    assert (await shell.run("faces", "show", face_id)).status == 3
+
+    # Upkeep: refused while the service runs, then done.
+    stores = dict(service.settings)
+    busy = await shell.run("reindex", **stores)
+    assert (busy.status, "stop that one first" in busy.err) == (3, True)
+    await service.stop()
+    assert (await shell.run("reconcile", **stores)).status == 0
+    stray = _leave_a_photo_behind(service.home / "data" / "objects", enrolled.documents[0]["job_id"])
+    found = await shell.run("reconcile", **stores)
+    assert (found.status, found.document["fault"]) == (1, "blob_without_owner")
+    assert "--repair" in found.err
+    assert (await shell.run("reconcile", "--repair", **stores)).status == 0
+    assert not stray.exists()
+    remade = await shell.run("reindex", **stores)
+    assert (remade.status, remade.document["points"]) == (0, 1), remade.err
+    assert (await shell.run("reconcile", **stores)).documents == []
+
+    # Log out: what is here is forgotten, though the server cannot be told.
+    logged_out = await shell.run("logout")
+    assert (logged_out.status, "was not told" in logged_out.err) == (0, True)
+    assert list(kept.parent.glob("*.json")) == []
+    assert (await shell.run("search", str(obama[2]))).status == 5
+
+
+def _holds_no(secret: str, file: Path) -> bool:
+    return secret not in file.read_text(encoding="utf-8")
+
+
+def _leave_a_photo_behind(objects: Path, name: str) -> Path:
+    """A blob that nothing speaks of, as a crash or a restored backup may leave it."""
+    company = objects / "01a20000-0000-7000-8000-000000000000"
+    known = [path for path in objects.iterdir() if len(path.name) == len(company.name)]
+    folder = (known[0] if known else company) / "photos" / f"={hashlib.sha256(name.encode()).hexdigest()[:2]}"
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(b"a sealed photo")
+    return folder / name
+
+
+def _box_is_drawn(picture: Path, photo: Path, box: dict[str, float]) -> None:
+    with Image.open(photo) as original, Image.open(picture) as drawn:
+        scale = drawn.height / original.height
+        x, y = box["x"] * scale, (box["y"] + box["height"] / 2) * scale
+        red, green, blue = drawn.convert("RGB").getpixel((round(x + 2), round(y)))  # pyright: ignore
+    assert (red, green, blue) == (0x1A, 0x98, 0x50)
