@@ -146,6 +146,16 @@ class Members:
         await self.admins.count(company_id, member_id)
         return written
 
+    async def grant(self, company_id: UUID, member_id: str, right: SetPassword) -> bool:
+        """Let a member set a password, without voiding the present one: so the last admin stays one. For an
+        operator at the machine; False if there is no such member."""
+
+        def changed(member: Member) -> Member:
+            given = {"set_password_hash": right.digest, "set_password_until": right.until}
+            return member.model_copy(update=given)
+
+        return await self._change(company_id, member_id, changed) is not None
+
     async def set_password(
         self, company_id: UUID, member_id: str, password_hash: str, *, still: Callable[[Member], bool]
     ) -> Member | None:

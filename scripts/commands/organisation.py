@@ -128,7 +128,9 @@ def show_company(profile: ProfileName = None, as_json: AsJson = None) -> None:
 
 @company.command("set")
 def set_company(
-    changes: Annotated[list[str], typer.Argument(metavar="PATH=VALUE...", help="Like match.max_fpir=0.001.")],
+    changes: Annotated[
+        list[str], typer.Argument(metavar="PATH=VALUE...", help="Like policies.match.max_fpir=0.001.")
+    ],
     profile: ProfileName = None,
     as_json: AsJson = None,
 ) -> None:

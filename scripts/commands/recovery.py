@@ -22,6 +22,7 @@ async def _reset(email: str) -> dict[str, Any]:
     from infra.crypto.opaque import OpaqueTokens, TokenKind
     from infra.keys.platform import PlatformKey
     from infra.repositories.members import SetPassword
+    from schemas.ids import new_id
 
     async with opened() as stores:
         services = stores.services
@@ -36,7 +37,11 @@ async def _reset(email: str) -> dict[str, Any]:
         until = services.clock.now() + timedelta(seconds=services.settings.set_password_token_s)
         await services.members.grant(company_id, member.id, SetPassword(token.digest, until))
         await services.audit.record(
-            company_id, "member.password_reset", actor="operator", data={"member_id": member.id}
+            company_id,
+            "member.password_reset",
+            actor="operator",
+            correlation_id=str(new_id(services.clock.now(), services.entropy)),
+            data={"member_id": member.id},
         )
     return {
         "email": email,

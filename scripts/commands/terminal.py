@@ -3,10 +3,10 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
 import typer
 from rich.console import Console
@@ -64,7 +64,7 @@ class Output:
             self.document(body)
             return
         table = Table(show_header=False, box=None)
-        for name, value in body.items():
+        for name, value in _flat(body):
             table.add_row(f"[dim]{name}[/]", escape(_text(value)))
         self.console.print(table)
 
@@ -174,6 +174,15 @@ def one_by_one(items: Sequence[T], doing: str, work: Callable[[T], None]) -> Non
         for item in items:
             work(item)
             bar.advance(task)
+
+
+def _flat(body: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    """The fields, those of objects under dotted names."""
+    for name, value in body.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(cast("dict[str, Any]", value), f"{within}{name}.")
+        else:
+            yield f"{within}{name}", value
 
 
 def _text(value: object) -> str:

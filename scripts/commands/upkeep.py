@@ -72,7 +72,7 @@ async def opened() -> AsyncGenerator[_Stores]:
     settings = Settings()
     configure_logging("warning")
     model = calibrated_model(find_weights(settings.model, settings.cache_dir))
-    async with open_services(settings, model.stamp, SystemClock()) as services:
+    async with open_services(settings, model.stamp, model.calibration, SystemClock()) as services:
         yield _Stores(settings, services, model.stamp)
 
 

@@ -242,6 +242,38 @@ async def test_a_first_day(  # noqa: PLR0915 - starting a service for each step 
     assert (await shell.run("faces", "delete", face_id, "--yes")).status == 0
     assert (await shell.run("faces", "show", face_id)).status == 3
 
+    # The company: a colleague with a password of their own, a key for a door, a stricter policy.
+    invited = await shell.run("members", "invite", "eve@example.com", "--role", "staff")
+    assert invited.status == 0, invited.err
+    secret = f"{invited.document['set_password_token']}\nanother long password"
+    assert (await shell.run("password", "--token", "--url", service.url, given=secret)).status == 0
+    eve = ("--profile", "eve")
+    as_eve = await shell.run(
+        "login", "--url", service.url, "--email", "eve@example.com", *eve, given="another long password"
+    )
+    assert as_eve.status == 0, as_eve.err
+    assert (await shell.run("members", "list", *eve)).status == 3
+    assert (await shell.run("members", "set-role", "eve@example.com", "--role", "auditor")).status == 0
+    listed = await shell.run("members", "list")
+    assert {one["email"]: one["role"] for one in listed.documents} == {
+        EMAIL: "admin",
+        "eve@example.com": "auditor",
+    }
+    key = await shell.run("keys", "create", "door", "--scope", "search")
+    door = ("--profile", "door")
+    with_key = await shell.run(
+        "login", "--url", service.url, "--api-key", *door, given=key.document["api_key"]
+    )
+    assert with_key.status == 0, with_key.err
+    assert (await shell.run("search", str(obama[2]), *door)).status == 0
+    assert (await shell.run("keys", "revoke", key.document["key_id"], "--yes")).status == 0
+    assert (await shell.run("search", str(obama[2]), *door)).status == 5
+    changed = await shell.run("company", "set", "policies.max_faces_per_user=7")
+    assert changed.status == 0, changed.err
+    assert (await shell.run("company", "show")).document["policies"]["max_faces_per_user"] == 7
+    shown = await shell.typed("company", "show")
+    assert re.search(r"policies\.max_faces_per_user\S*\s+7", shown.out)
+
     # Upkeep: refused while the service runs, then done.
     stores = dict(service.settings)
     busy = await shell.run("reindex", **stores)
@@ -257,6 +289,17 @@ async def test_a_first_day(  # noqa: PLR0915 - starting a service for each step 
     remade = await shell.run("reindex", **stores)
     assert (remade.status, remade.document["points"]) == (0, 1), remade.err
     assert (await shell.run("reconcile", **stores)).documents == []
+
+    # Who is locked out gets in again at the machine.
+    lost = await shell.run("members", "reset-password", EMAIL, "--local", "--yes", **stores)
+    assert lost.status == 0, lost.err
+    await service.start()
+    secret = f"{lost.document['set_password_token']}\na password to remember"
+    assert (await shell.run("password", "--token", "--url", service.url, given=secret)).status == 0
+    again = await shell.run("login", "--url", service.url, "--email", EMAIL, given="a password to remember")
+    assert again.status == 0, again.err
+    assert (await shell.run("search", str(obama[2]))).status == 0
+    await service.stop()
 
     # Log out: what is here is forgotten, though the server cannot be told.
     logged_out = await shell.run("logout")
