@@ -3,6 +3,7 @@
 The records are right: what else says something different is a finding. Repair makes it follow them.
 """
 
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from workers.reindexing import reindex, stray_points
 
 _PAGE: Final = 500
 _TOLERANCE: Final = 1e-5
+_KEY: Final = re.compile(r"(?P<folder>inflight|photos)/(?P<id>[0-9a-f-]{36})([./][A-Za-z0-9._-]+)?")
+"""A job's photos on their way, and a face's that are kept: ids, and what sort of photo it is."""
 
 
 class Fault(StrEnum):
@@ -74,10 +77,10 @@ class Reconciler:
         for finding in index_faults:
             repaired = repair and finding.fault is not Fault.NO_PHOTO
             yield Finding(company_id, finding.fault, finding.what, repaired)
-        async for blob in self._stray_blobs(company_id):
-            if repair:
+        async for blob, known in self._stray_blobs(company_id):
+            if repair and known:
                 await self.services.objects.delete(company_id, blob.key)
-            yield Finding(company_id, Fault.STRAY_BLOB, blob.key, repair)
+            yield Finding(company_id, Fault.STRAY_BLOB, blob.key, repair and known)
 
     async def _index(self, company_id: UUID) -> AsyncGenerator[Finding]:
         """Faults of points, and photos that are missing."""
@@ -89,7 +92,7 @@ class Reconciler:
             for record, fault in await self._points(company_id, active):
                 yield Finding(company_id, fault, record.id)
             for record in active:
-                if record.photo_key is not None and record.photo_key not in keys:
+                if {record.photo_key, record.reference_photo_key} - {None} - keys:
                     yield Finding(company_id, Fault.NO_PHOTO, record.id)
         for face_id in await stray_points(self.services, self.vectors, company_id):
             yield Finding(company_id, Fault.STRAY_POINT, str(face_id))
@@ -112,20 +115,25 @@ class Reconciler:
                 faults.append((record, Fault.OTHER_POINT))
         return faults
 
-    async def _stray_blobs(self, company_id: UUID) -> AsyncGenerator[ObjectInfo]:
-        """Photos that no record names. Of jobs that go on at the next start, nothing is touched."""
+    async def _stray_blobs(self, company_id: UUID) -> AsyncGenerator[tuple[ObjectInfo, bool]]:
+        """Photos that no record names, and whether it is known what they are: what is not is never deleted.
+        Of jobs that go on at the next start, nothing is touched."""
         pending = await self._pending(company_id)
-        async for blob in self.services.objects.list(company_id, "photos/"):
-            face_id = blob.key.removeprefix("photos/")
-            record = await self.services.faces.get(company_id, UUID(face_id)) if _is_id(face_id) else None
-            owned = record is not None and record.photo_key == blob.key
-            if not owned and face_id not in pending:
-                yield blob
-        async for blob in self.services.objects.list(company_id, "inflight/"):
-            job_id = blob.key.removeprefix("inflight/").partition("/")[0]
-            letter = await self.services.documents.get(DEAD_LETTERS, company_id, job_id)
-            if letter is None and job_id not in pending:
-                yield blob
+        async for blob in self.services.objects.list(company_id, ""):
+            match _KEY.fullmatch(blob.key):
+                case None:
+                    yield blob, False
+                case found if found["id"] not in pending and not await self._owned(company_id, blob, found):
+                    yield blob, True
+                case _:
+                    pass
+
+    async def _owned(self, company_id: UUID, blob: ObjectInfo, found: re.Match[str]) -> bool:
+        if found["folder"] == "inflight":
+            letter = await self.services.documents.get(DEAD_LETTERS, company_id, found["id"])
+            return letter is not None
+        record = await self.services.faces.get(company_id, UUID(found["id"]))
+        return record is not None and blob.key in {record.photo_key, record.reference_photo_key}
 
     async def _pending(self, company_id: UUID) -> set[str]:
         """The ids of jobs that have not ended, and of the faces that they may make."""
@@ -154,11 +162,3 @@ def _alike(point: Point, right: Point) -> bool:
         right.change,
     )
     return same and bool(np.allclose(point.vector, right.vector, atol=_TOLERANCE))
-
-
-def _is_id(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True

@@ -170,8 +170,8 @@ async def service(shell: Shell, tmp_path: Path) -> AsyncIterator[ServiceProcess]
 
 
 @pytest.mark.system
-@pytest.mark.timeout(300)
-async def test_a_first_day(  # noqa: PLR0915 - starting a service for each step would take minutes
+@pytest.mark.timeout(600)  # some thirty commands, a second each; several under load
+async def test_photos_are_asked_about_by_people_and_by_scripts(
     shell: Shell, service: ServiceProcess, photos: Photos, tmp_path: Path
 ) -> None:
     async with AsyncClient(service.url, ca_file=service.ca_file) as faceid:
@@ -230,7 +230,7 @@ async def test_a_first_day(  # noqa: PLR0915 - starting a service for each step 
     assert "\x1b[" in shown.out
     plain = await shell.typed("search", str(obama[2]), NO_COLOR="1")
     assert re.search(r"\x1b\[[0-9;]*3[0-9]m", plain.out) is None
-    assert (await shell.typed("search", str(obama[2]), "--json")).out.lstrip().startswith("{")
+    assert (await shell.typed("search", str(obama[2]), "--json", NO_COLOR="1")).out.startswith("{")
 
     # The log, and what a script does with it.
     log = await shell.run("logs", "--outcome", "matched", "--limit", "2")
@@ -241,6 +241,20 @@ async def test_a_first_day(  # noqa: PLR0915 - starting a service for each step 
     assert (await shell.run("faces", "delete", face_id)).status == 2
     assert (await shell.run("faces", "delete", face_id, "--yes")).status == 0
     assert (await shell.run("faces", "show", face_id)).status == 3
+
+
+@pytest.mark.system
+@pytest.mark.timeout(600)  # some thirty commands, a second each; several under load
+async def test_a_company_and_its_stores_are_looked_after(  # noqa: PLR0915 - one start for all steps
+    shell: Shell, service: ServiceProcess, photos: Photos
+) -> None:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as faceid:
+        await faceid.register("Example Ltd", EMAIL, PASSWORD)
+    obama = photos.people["Barack Obama"]
+    logged_in = await shell.run("login", "--url", service.url, "--email", EMAIL, given=PASSWORD)
+    kept = Path(logged_in.document["file"])
+    enrolled = await shell.run("enroll", str(obama[0]), "--user-id", "u-1")
+    assert enrolled.status == 0, enrolled.err
 
     # The company: a colleague with a password of their own, a key for a door, a stricter policy.
     invited = await shell.run("members", "invite", "eve@example.com", "--role", "staff")

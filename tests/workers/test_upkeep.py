@@ -15,7 +15,7 @@ from schemas.records import FaceState
 from tests.workers.conftest import COLLECTION, DIMENSIONS, Workshop, assembled, person
 from workers.reconciling import Fault, Finding, Reconciler
 from workers.reindexing import companies_of, reindex, take_back_marks
-from workers.removal import photo_key_of
+from workers.removal import photo_key_of, reference_key_of
 
 PEOPLE = ("ada", "grace", "barbara")
 
@@ -47,11 +47,13 @@ async def keep_photo(workshop: Workshop, face_id: UUID) -> None:
     """As for a company that keeps photos."""
     record = await workshop.services.faces.get(workshop.company_id, face_id)
     assert record is not None
-    kept = record.model_copy(update={"photo_key": photo_key_of(face_id), "version": record.version + 1})
+    keys = {"photo_key": photo_key_of(face_id), "reference_photo_key": reference_key_of(face_id)}
+    kept = record.model_copy(update={**keys, "version": record.version + 1})
     await workshop.services.documents.compare_and_set(
         FACES, workshop.company_id, kept, expected={"version": record.version}
     )
-    await workshop.services.objects.put(workshop.company_id, photo_key_of(face_id), b"a sealed photo")
+    for key in keys.values():
+        await workshop.services.objects.put(workshop.company_id, key, b"a sealed photo")
 
 
 async def test_what_is_in_step_is_left_alone(workshop: Workshop, faces: list[UUID]) -> None:
@@ -60,6 +62,8 @@ async def test_what_is_in_step_is_left_alone(workshop: Workshop, faces: list[UUI
     await workshop.indexer.catch_up(workshop.company_id)
     before = await workshop.vectors.retrieve(workshop.company_id, faces)
     assert await findings(workshop, repair=True) == set()
+    kept = workshop.services.objects.list(workshop.company_id, "photos/")
+    assert {blob.key async for blob in kept} == {photo_key_of(faces[0]), reference_key_of(faces[0])}
     after = await workshop.vectors.retrieve(workshop.company_id, faces)
     assert {face_id: point.change for face_id, point in after.items()} == {
         face_id: point.change for face_id, point in before.items()
@@ -96,6 +100,13 @@ async def test_a_photo_that_is_gone_is_told_and_not_called_repaired(
     await keep_photo(workshop, faces[0])
     await workshop.services.objects.delete(workshop.company_id, photo_key_of(faces[0]))
     assert await findings(workshop, repair=True) == {(Fault.NO_PHOTO, str(faces[0]), False)}
+
+
+async def test_a_blob_of_no_known_kind_is_told_and_never_deleted(workshop: Workshop) -> None:
+    await workshop.services.objects.put(workshop.company_id, "exports/1", b"of a later version")
+    finding = (Fault.STRAY_BLOB, "exports/1", False)
+    assert await findings(workshop, repair=True) == {finding}
+    assert await workshop.services.objects.get(workshop.company_id, "exports/1") == b"of a later version"
 
 
 async def test_blobs_of_jobs_that_will_go_on_are_theirs(workshop: Workshop) -> None:
