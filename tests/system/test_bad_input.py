@@ -11,7 +11,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from scripts.api_client import ApiClient
+from faceid_client import AsyncClient
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
 
@@ -41,9 +41,9 @@ async def test_damaged_photos_are_refused_and_leave_nothing_behind(
     service: ServiceProcess, photos: Photos
 ) -> None:
     good = photos.stranger.read_bytes()
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         await api.call("POST", "/register", json=ACCOUNT)
-        await api.log_in(ACCOUNT["email"], ACCOUNT["password"])
+        await api.login(ACCOUNT["email"], ACCOUNT["password"])
         assert (await api.call("POST", "/face/search", photo=good)).status == 200
         children, files, resident = processes(service), left_on_disk(service), memory(service)
         for case, photo in damaged(good):

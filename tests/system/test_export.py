@@ -17,6 +17,7 @@ import aiohttp
 import psutil
 import pytest
 
+from faceid_client import AsyncClient
 from infra.clock import SystemClock, system_entropy
 from infra.documents.sqlite import SqliteDocuments
 from infra.keys.company import CompanyKey
@@ -28,7 +29,6 @@ from infra.sqlite import records
 from infra.sqlite.table import Table
 from schemas.ids import new_id
 from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
-from scripts.api_client import ApiClient
 from scripts.service_process import ServiceProcess
 from tests.ingress.conftest import CALIBRATION, MODEL
 
@@ -49,7 +49,7 @@ ACCOUNT = {"company_name": "Acme", "email": "ada@example.org", "password": "corr
 async def service(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
     service = ServiceProcess(tmp_path / "home", tmp_path / "serve.log")
     await service.start()
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         registered = await api.call("POST", "/register", json=ACCOUNT)
     await service.stop()
     await fill(service, UUID(registered.body["company_id"]))
@@ -115,8 +115,8 @@ def entry(number: int, user_hash: str, key: CompanyKey) -> JobRecord:
 
 async def test_a_million_entries_are_streamed_in_flat_memory(service: ServiceProcess) -> None:
     process = psutil.Process(service.pid)
-    async with ApiClient(service.url, service.ca_file) as api:
-        await api.log_in(ACCOUNT["email"], ACCOUNT["password"])
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
+        await api.login(ACCOUNT["email"], ACCOUNT["password"])
         cold = process.memory_info().rss
         await streamed(api, "text/csv", process, limit=WARMING)
         before = process.memory_info().rss
@@ -143,7 +143,7 @@ async def test_a_million_entries_are_streamed_in_flat_memory(service: ServicePro
 
 
 async def streamed(
-    api: ApiClient, accept: str, process: psutil.Process, limit: int | None = None
+    api: AsyncClient, accept: str, process: psutil.Process, limit: int | None = None
 ) -> tuple[int, int, int, bytes]:
     """Lines and bytes that came, the most memory that the service had meanwhile, and the last that came."""
     newlines = size = peak = 0
@@ -151,7 +151,9 @@ async def streamed(
     headers = {"Authorization": f"Bearer {api.token}", "Accept": accept}
     params = {} if limit is None else {"limit": str(limit)}
     timeout = aiohttp.ClientTimeout()
-    async with api._session.get("/logs", headers=headers, params=params, timeout=timeout) as response:
+    async with api._session().get(
+        f"{api.url}/logs", headers=headers, params=params, timeout=timeout
+    ) as response:
         assert response.status == 200
         async for chunk in response.content.iter_any():
             newlines += chunk.count(b"\n")
@@ -164,7 +166,7 @@ async def streamed(
 async def answer_times(service: ServiceProcess) -> list[float]:
     """How long the simplest request takes, over and over until cancelled, in ms."""
     times_ms: list[float] = []
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         try:
             while True:
                 started_s = time.monotonic()
@@ -175,7 +177,7 @@ async def answer_times(service: ServiceProcess) -> list[float]:
             return times_ms
 
 
-async def first_and_deep_page(api: ApiClient, query: dict[str, str]) -> None:
+async def first_and_deep_page(api: AsyncClient, query: dict[str, str]) -> None:
     """Print what the first page costs, and one that lies near the end."""
     (deep,) = (
         await api.call("GET", "/logs", params={**query, "limit": "1", "to": "2026-05-23T00:00:00Z"})

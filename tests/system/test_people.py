@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
-from scripts.api_client import ApiClient
+from faceid_client import AsyncClient
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
 
@@ -18,13 +17,13 @@ ACCOUNT = {"company_name": "Example Ltd", "email": "admin@example.com", "passwor
 
 
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[ApiClient]:
+async def api(tmp_path: Path) -> AsyncIterator[AsyncClient]:
     """A company's admin at a service; the company keeps photos and requires consent."""
     service = ServiceProcess(tmp_path / "home", tmp_path / "serve.log")
     await service.start()
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         await api.call("POST", "/register", json=ACCOUNT)
-        await api.log_in(ACCOUNT["email"], ACCOUNT["password"])
+        await api.login(ACCOUNT["email"], ACCOUNT["password"])
         policies = {"consent_required": True, "retention": {"keep_photos": True}}
         answer = await api.call("PATCH", "/company", json={"policies": policies})
         assert answer.status == 200, answer.body
@@ -32,7 +31,7 @@ async def api(tmp_path: Path) -> AsyncIterator[ApiClient]:
     await service.stop()
 
 
-async def test_a_person_from_consent_to_erasure(api: ApiClient, photos: Photos) -> None:
+async def test_a_person_from_consent_to_erasure(api: AsyncClient, photos: Photos) -> None:
     first, second, probe = (path.read_bytes() for path in photos.people["Barack Obama"][:3])
     user = "/users/hq%2Fobama%20%E2%98%85"
     consent = json.dumps({"text_version": "2026-01"})
@@ -98,9 +97,8 @@ async def test_a_person_from_consent_to_erasure(api: ApiClient, photos: Photos) 
     assert "obama" not in told
 
 
-async def _image(api: ApiClient, face_id: str) -> tuple[int, bytes]:
+async def _image(api: AsyncClient, face_id: str) -> tuple[int, bytes]:
     """A face's photo, read as bytes."""
-    session: aiohttp.ClientSession = api._session
     headers = {"Authorization": f"Bearer {api.token}"}
-    async with session.get(f"/faces/{face_id}/image", headers=headers) as answer:
+    async with api._session().get(f"{api.url}/faces/{face_id}/image", headers=headers) as answer:
         return answer.status, await answer.read()
