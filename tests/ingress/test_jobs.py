@@ -270,3 +270,7 @@ async def test_a_key_sees_what_it_submitted_whatever_its_scopes_are_now(
     assert (await client.call("GET", f"/jobs/{job_id}")).status == 200
     use(monkeypatch, client, {Scope.INVESTIGATE}, credential="key:2")
     assert (await client.call("GET", f"/jobs/{job_id}")).code == "not_found"
+
+
+def test_of_every_kind_of_job_it_is_said_who_sees_it() -> None:
+    assert set(SEEN_WITH) == set(JobKind)
