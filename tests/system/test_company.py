@@ -6,12 +6,12 @@ from uuid import UUID
 
 import pytest
 
+from faceid_client import AsyncClient, Reply
 from infra.clock import SystemClock
 from infra.opening import open_services, open_vectors
 from infra.repositories.collections import ALL, COMPANIES, LOGINS
 from infra.settings import Settings
 from schemas.ids import PLATFORM
-from scripts.api_client import ApiClient, Reply
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
 from workers.recognition.model import calibrated_model
@@ -46,17 +46,17 @@ async def test_a_company_lives_and_ends(tmp_path: Path, photos: Photos) -> None:
 async def _lived(service: ServiceProcess, photos: Photos) -> UUID:
     """Everything that a company does with members and keys; answers its id when it has been deleted."""
     async with (
-        ApiClient(service.url, service.ca_file) as admin,
-        ApiClient(service.url, service.ca_file) as staff,
-        ApiClient(service.url, service.ca_file) as door,
+        AsyncClient(service.url, ca_file=service.ca_file) as admin,
+        AsyncClient(service.url, ca_file=service.ca_file) as staff,
+        AsyncClient(service.url, ca_file=service.ca_file) as door,
     ):
         registered = await admin.call("POST", "/register", json=ADMIN)
-        await admin.log_in(ADMIN["email"], ADMIN["password"])
+        await admin.login(ADMIN["email"], ADMIN["password"])
         await admin.call("PATCH", "/company", json={"policies": {"retention": {"keep_photos": True}}})
         invited = await admin.call("POST", "/members", json={"email": STAFF["email"], "role": "staff"})
         token = {"token": invited.body["set_password_token"], "new_password": STAFF["password"]}
         assert (await staff.call("POST", "/me/password", json=token)).status == 204
-        await staff.log_in(STAFF["email"], STAFF["password"])
+        await staff.login(STAFF["email"], STAFF["password"])
         first, second, *_ = photos.people["Joe Biden"] + photos.people["Barack Obama"]
         for user_id, photo in (("u-1", first), ("u-2", second)):
             fields: dict[str, str | list[str]] = {"user_id": user_id, "groups": ["lobby"]}

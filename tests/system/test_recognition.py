@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from scripts.api_client import ApiClient, Reply
+from faceid_client import AsyncClient, Reply
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
 
@@ -30,16 +30,16 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def api(service: ServiceProcess, request: pytest.FixtureRequest) -> AsyncIterator[ApiClient]:
+async def api(service: ServiceProcess, request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
     """An admin of a company of the test's own."""
     account = {
         "company_name": "Example Ltd",
         "email": f"{abs(hash(request.node.name))}@example.com",
         "password": "a long enough password",
     }
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         assert (await api.call("POST", "/register", json=account)).status == 201
-        await api.log_in(account["email"], account["password"])
+        await api.login(account["email"], account["password"])
         yield api
 
 
@@ -64,7 +64,7 @@ def group_picture(*paths: Path) -> bytes:
 
 
 async def send(
-    api: ApiClient, path: str, photo: bytes, other: tuple[str, bytes] | None = None, **fields: Any
+    api: AsyncClient, path: str, photo: bytes, other: tuple[str, bytes] | None = None, **fields: Any
 ) -> Reply:
     """A call with one photo or two, as JSON."""
     photos = {"image": photo} | dict([other] if other else [])
@@ -72,13 +72,13 @@ async def send(
     return await api.call("POST", path, json={**encoded, **fields})
 
 
-async def enrol(api: ApiClient, photo: bytes, user_id: str) -> Reply:
+async def enrol(api: AsyncClient, photo: bytes, user_id: str) -> Reply:
     reply = await send(api, "/face/enroll", photo, user_id=user_id)
     assert reply.status == 201, reply.body
     return reply
 
 
-async def test_a_photo_is_the_users_or_is_not(api: ApiClient, photos: Photos) -> None:
+async def test_a_photo_is_the_users_or_is_not(api: AsyncClient, photos: Photos) -> None:
     first, second, third = (group_picture(path) for path in photos.people["Barack Obama"])
     for photo in (first, second):
         await enrol(api, photo, "obama")
@@ -104,7 +104,7 @@ async def test_a_photo_is_the_users_or_is_not(api: ApiClient, photos: Photos) ->
     assert [entry["user_id"] for entry in log if entry["kind"] == "verify"] == [None] * 5 + ["obama"]
 
 
-async def test_all_faces_of_a_group_are_detected_and_found(api: ApiClient, photos: Photos) -> None:
+async def test_all_faces_of_a_group_are_detected_and_found(api: AsyncClient, photos: Photos) -> None:
     obama, hopper = photos.people["Barack Obama"], photos.people["Grace Hopper"][0]
     group = group_picture(obama[2], hopper)
     await enrol(api, obama[0].read_bytes(), "obama")
@@ -132,7 +132,7 @@ async def test_all_faces_of_a_group_are_detected_and_found(api: ApiClient, photo
         assert entries[0]["job_id"] == found.body["job_id"]
 
 
-async def test_who_investigates_sees_who_came_near(api: ApiClient, photos: Photos) -> None:
+async def test_who_investigates_sees_who_came_near(api: AsyncClient, photos: Photos) -> None:
     await enrol(api, photos.people["Barack Obama"][0].read_bytes(), "obama")
     stranger = photos.stranger.read_bytes()
     ordinary = await send(api, "/face/search", stranger, limit=5)
@@ -144,7 +144,7 @@ async def test_who_investigates_sees_who_came_near(api: ApiClient, photos: Photo
 
 
 async def test_a_reference_is_of_the_same_person_or_nothing_is_enrolled(
-    api: ApiClient, photos: Photos
+    api: AsyncClient, photos: Photos
 ) -> None:
     first, second, _ = (path.read_bytes() for path in photos.people["Barack Obama"])
     somebody_else = ("reference_image", photos.stranger.read_bytes())
@@ -160,7 +160,7 @@ async def test_a_reference_is_of_the_same_person_or_nothing_is_enrolled(
 
 @pytest.mark.parametrize(("action", "flagged"), [("flag", True), ("allow", False)])
 async def test_a_company_that_lets_duplicates_in(
-    api: ApiClient, photos: Photos, action: str, flagged: bool
+    api: AsyncClient, photos: Photos, action: str, flagged: bool
 ) -> None:
     first, second, _ = (path.read_bytes() for path in photos.people["Barack Obama"])
     await enrol(api, first, "one")
@@ -176,7 +176,7 @@ async def test_a_company_that_lets_duplicates_in(
     assert (let_in.status, let_in.body["flagged_duplicate"]) == (201, flagged)
 
 
-async def test_a_few_codes_of_the_gate_over_https(api: ApiClient, photos: Photos) -> None:
+async def test_a_few_codes_of_the_gate_over_https(api: AsyncClient, photos: Photos) -> None:
     group = group_picture(photos.people["Barack Obama"][0], photos.people["Barack Obama"][0])
     small = io.BytesIO()
     upright(photos.people["Barack Obama"][0]).resize((150, 187)).save(small, "PNG")

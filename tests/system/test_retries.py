@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
-from scripts.api_client import ApiClient, Reply
+from faceid_client import AsyncClient, ConnectionLost, NotReachable, Reply
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
 from tests.system.photos import variants
@@ -53,10 +52,10 @@ class Service:
                 self.tries[key] += 1
                 pause_s = 0.0
                 try:
-                    async with ApiClient(self.process.url, self.process.ca_file) as api:
+                    async with AsyncClient(self.process.url, ca_file=self.process.ca_file) as api:
                         api.token = self.token
                         reply = await api.call(headers={"Idempotency-Key": key}, **options)
-                except (aiohttp.ClientError, TimeoutError):
+                except (ConnectionLost, NotReachable):
                     continue
                 if reply.status not in {409, 503}:
                     return reply
@@ -79,8 +78,8 @@ async def test_every_key_is_one_job_however_often_it_is_sent(service: Service, p
     print(f"seed {seed}")
     chance = random.Random(seed)
     assert (await service.repeated("register", method="POST", path="/register", json=_ACCOUNT)).status == 201
-    async with ApiClient(service.process.url, service.process.ca_file) as api:
-        assert (await api.log_in(_ACCOUNT["email"], _ACCOUNT["password"])).status == 200
+    async with AsyncClient(service.process.url, ca_file=service.process.ca_file) as api:
+        await api.login(_ACCOUNT["email"], _ACCOUNT["password"])
         service.token = api.token or ""
 
     work = [
@@ -121,7 +120,7 @@ async def _each_is_one(service: Service, bodies: dict[str, dict[str, Any]]) -> N
     job_ids = {body["job_id"] for body in bodies.values()}
     face_ids = {body["face_id"] for body in bodies.values()}
     assert len(job_ids) == len(face_ids) == len(bodies)
-    async with ApiClient(service.process.url, service.process.ca_file) as api:
+    async with AsyncClient(service.process.url, ca_file=service.process.ca_file) as api:
         api.token = service.token
         jobs = (await api.call("GET", "/jobs", params={"kind": "enroll", "limit": "500"})).body["items"]
         assert Counter(job["job_id"] for job in jobs) == Counter(job_ids)

@@ -350,7 +350,7 @@ class TestAllFaces:
         details = await desk.workshop.services.jobs.log_details(desk.company_id, job)
         assert (details.user_id, details.other_user_ids) == ("bob", ("ada",))
         entries = await desk.workshop.services.documents.count(
-            JOBS, desk.company_id, where={"logged": True, "outcome": Outcome.MATCHED}
+            JOBS, desk.company_id, where={"outcome": Outcome.MATCHED}
         )
         assert entries == 1
 
