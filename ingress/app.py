@@ -14,6 +14,7 @@ from infra.services import Services
 from ingress.auth import Authenticator
 from ingress.calls import PARTS, Parts
 from ingress.observing import Observer
+from ingress.openapi.pages import api_pages
 from ingress.readiness import HostReadiness, Readiness
 from ingress.routes import ROUTES
 from ingress.routing import add_routes
@@ -43,6 +44,7 @@ def init_app(services: Services, *, readiness: HostReadiness) -> web.Application
         passwords=Passwords(entropy=services.entropy),
         readiness=Readiness(services, readiness),
         uploads=asyncio.Semaphore(UPLOADS_AT_ONCE),
+        pages=api_pages(),
     )
     app = web.Application(
         middlewares=[Observer(services.clock, services.entropy).observe],

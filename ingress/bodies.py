@@ -15,7 +15,9 @@ from pydantic import BaseModel
 from pydantic_core import from_json
 
 from ingress.calls import Call
+from ingress.describing import BodyContent, InputDescription
 from ingress.validation import invalid_fields, validated
+from schemas.api.base import PageQuery
 from schemas.problems import FieldError, ProblemError
 
 T = TypeVar("T")
@@ -26,6 +28,9 @@ _JSON_TIMEOUT_S: Final = 15
 _MAX_NAME_CHARS: Final = 64
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
+BODY_CODES: Final = ("unsupported_content_type", "body_too_large", "malformed_body", "request_timeout")
+"""What reading any body may raise."""
+
 
 class Input(ABC, Generic[T]):
     """What a route takes besides its path."""
@@ -34,12 +39,19 @@ class Input(ABC, Generic[T]):
     async def read(self, call: Call) -> T:
         """Raises ProblemError for what is not as it should be."""
 
+    @abstractmethod
+    def describe(self) -> InputDescription:
+        """What `read` takes and raises, for the OpenAPI document."""
+
 
 class Nothing(Input[None]):
     """No input. A body that is sent nonetheless is not read."""
 
     async def read(self, call: Call) -> None:
         return None
+
+    def describe(self) -> InputDescription:
+        return InputDescription()
 
 
 class Query(Input[M]):
@@ -59,6 +71,10 @@ class Query(Input[M]):
             )
         return validated(self.model, dict(query))
 
+    def describe(self) -> InputDescription:
+        cursor = ("invalid_cursor",) if issubclass(self.model, PageQuery) else ()
+        return InputDescription(query=self.model, codes=("invalid_request", *cursor))
+
 
 class JsonBody(Input[M]):
     """A small JSON object."""
@@ -68,6 +84,11 @@ class JsonBody(Input[M]):
 
     async def read(self, call: Call) -> M:
         return validated(self.model, await json_body(call.request, ("application/json",)))
+
+    def describe(self) -> InputDescription:
+        return InputDescription(
+            bodies=(BodyContent("application/json", self.model),), codes=(*BODY_CODES, "invalid_request")
+        )
 
 
 async def json_body(request: web.Request, content_types: Sequence[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from infra.services import Services
 from infra.submission import Submitter
 from ingress.auth import Authenticator, Identity
 from ingress.observing import CORRELATION_ID
+from ingress.pages import Pages
 from ingress.preferences import Preference
 from ingress.readiness import Readiness
 from ingress.waiting import Waiter
@@ -36,6 +37,7 @@ class Parts:
     readiness: Readiness
     uploads: asyncio.Semaphore
     """How many photos may be on their way in at once: each may take as much memory as the largest photo."""
+    pages: Pages
 
 
 PARTS: Final = web.AppKey("parts", Parts)

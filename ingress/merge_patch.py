@@ -6,8 +6,9 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from pydantic import BaseModel
 
-from ingress.bodies import Input, JsonBody, json_body
+from ingress.bodies import BODY_CODES, Input, JsonBody, json_body
 from ingress.calls import Call
+from ingress.describing import BodyContent, InputDescription
 from ingress.validation import validated, validated_json
 
 M = TypeVar("M", bound=BaseModel)
@@ -36,6 +37,10 @@ class MergePatch(Input[Patch[M]]):
 
     async def read(self, call: Call) -> Patch[M]:
         return Patch(self.model, await json_body(call.request, CONTENT_TYPES))
+
+    def describe(self) -> InputDescription:
+        bodies = tuple(BodyContent(content_type, self.model, is_patch=True) for content_type in CONTENT_TYPES)
+        return InputDescription(bodies=bodies, codes=(*BODY_CODES, "invalid_request"))
 
 
 class FieldsPatch(JsonBody[M]):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from ingress.bodies import Input, json_object, read_body, within
+from ingress.bodies import BODY_CODES, Input, json_object, read_body, within
 from ingress.calls import Call
+from ingress.describing import BodyContent, InputDescription
 from ingress.forms import PHOTO_FIELD, arranged, of_photo, read_form, too_large
 from ingress.image_header import HeaderDamaged, NotAnImage, read_header
 from ingress.validation import invalid_fields, validated
@@ -21,6 +22,7 @@ P = TypeVar("P", bound=PhotoRequest)
 _TIMEOUT_S: Final = 60
 _JSON_FIELDS_MAX_BYTES: Final = 64 * 1024
 _BLANKS: Final = b" \t\r\n"
+_PHOTO_CODES: Final = ("unsupported_media_type", "corrupt_image", "image_too_large", "image_dimensions")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,16 @@ class PhotoForm(Input[Photographed[P]]):
             raise invalid_fields([FieldError(field=PHOTO_FIELD, message="is required")])
         photo = photos.pop(PHOTO_FIELD)
         return Photographed(fields, photo, next(iter(photos.values()), None))
+
+    def describe(self) -> InputDescription:
+        files = {name: name == PHOTO_FIELD for name in self.photo_fields}
+        return InputDescription(
+            bodies=(
+                BodyContent("multipart/form-data", self.model, files),
+                BodyContent("application/json", self.model, files),
+            ),
+            codes=(*BODY_CODES, *_PHOTO_CODES, "invalid_request"),
+        )
 
 
 def check_photos(body: Photographed[P], limits: PhotoLimits) -> None:

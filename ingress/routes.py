@@ -3,19 +3,20 @@
 from typing import Any, Final
 
 from ingress.bodies import JsonBody, Nothing, Query
+from ingress.describing import Media
 from ingress.merge_patch import FieldsPatch, MergePatch
 from ingress.photos import PhotoForm
 from ingress.resources import (
     accounts,
     api_keys,
     company,
+    docs,
     faces,
     health,
     jobs,
     logs,
     members,
     passwords,
-    problem_pages,
     recognition,
     users,
 )
@@ -45,7 +46,7 @@ from schemas.api.people import (
     UserQuery,
 )
 from schemas.api.photos import DetectRequest, EnrolRequest, SearchRequest, VerifyRequest
-from schemas.api.service import HealthAnswer, ProblemPage, ReadinessAnswer
+from schemas.api.service import HealthAnswer, ProblemPage, ProblemPages, ReadinessAnswer
 from schemas.jobs import JobKind
 from schemas.policies import CompanySettings
 from schemas.results import DetectResult, EnrolResult, SearchResult, VerifyResult
@@ -60,10 +61,25 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         {201: RegisterAnswer},
         public=True,
         idempotent=True,
+        problems=("registration_closed", "email_taken"),
     ),
-    Route("POST", "/login", accounts.login, JsonBody(LoginRequest), {200: TokenAnswer}, public=True),
     Route(
-        "POST", "/token/refresh", accounts.refresh, JsonBody(RefreshRequest), {200: TokenAnswer}, public=True
+        "POST",
+        "/login",
+        accounts.login,
+        JsonBody(LoginRequest),
+        {200: TokenAnswer},
+        public=True,
+        problems=("invalid_credentials",),
+    ),
+    Route(
+        "POST",
+        "/token/refresh",
+        accounts.refresh,
+        JsonBody(RefreshRequest),
+        {200: TokenAnswer},
+        public=True,
+        problems=("invalid_token",),
     ),
     Route("POST", "/logout", accounts.logout, Nothing(), {204: None}, scope=Scope.MEMBER),
     Route(
@@ -74,6 +90,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         {204: None},
         scope=Scope.MEMBER,
         public=True,
+        problems=("invalid_set_password_token", "wrong_password"),
     ),
     # The company and who works for it.
     Route("GET", "/company", company.show, Nothing(), {200: CompanyAnswer}, scope=Scope.ADMIN),
@@ -85,7 +102,15 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         {200: CompanyAnswer},
         scope=Scope.ADMIN,
     ),
-    Route("DELETE", "/company", company.close, Query(CloseQuery), {204: None}, scope=Scope.ADMIN),
+    Route(
+        "DELETE",
+        "/company",
+        company.close,
+        Query(CloseQuery),
+        {204: None},
+        scope=Scope.ADMIN,
+        problems=("not_found",),
+    ),
     Route("GET", "/members", members.index, Query(MembersQuery), {200: MemberPage}, scope=Scope.ADMIN),
     Route(
         "POST",
@@ -96,6 +121,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         scope=Scope.ADMIN,
         idempotent=True,
         answers_secret=True,
+        problems=("email_taken",),
     ),
     Route(
         "PATCH",
@@ -104,8 +130,17 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         JsonBody(MemberChangeRequest),
         {200: MemberTokenAnswer},
         scope=Scope.ADMIN,
+        problems=("last_admin",),
     ),
-    Route("DELETE", "/members/{member_id}", members.remove, Nothing(), {204: None}, scope=Scope.ADMIN),
+    Route(
+        "DELETE",
+        "/members/{member_id}",
+        members.remove,
+        Nothing(),
+        {204: None},
+        scope=Scope.ADMIN,
+        problems=("last_admin",),
+    ),
     Route("GET", "/api-keys", api_keys.index, Query(ApiKeysQuery), {200: ApiKeyPage}, scope=Scope.ADMIN),
     Route(
         "POST",
@@ -126,6 +161,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         scope=Scope.ADMIN,
         idempotent=True,
         answers_secret=True,
+        problems=("api_key_expired",),
     ),
     Route("DELETE", "/api-keys/{key_id}", api_keys.revoke, Nothing(), {204: None}, scope=Scope.ADMIN),
     # Recognition.
@@ -148,6 +184,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         scope=Scope.SEARCH,
         attempt=JobKind.SEARCH,
         idempotent=True,
+        problems=("invalid_threshold", "threshold_too_low"),
     ),
     Route(
         "POST",
@@ -158,6 +195,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         scope=Scope.SEARCH,
         attempt=JobKind.VERIFY,
         idempotent=True,
+        problems=("invalid_threshold", "threshold_too_low", "not_found"),
     ),
     Route(
         "POST",
@@ -209,5 +247,29 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route(
         "GET", "/readyz", health.ready, Nothing(), {200: ReadinessAnswer, 503: ReadinessAnswer}, public=True
     ),
-    Route("GET", "/problems/{code}", problem_pages.show, Nothing(), {200: ProblemPage}, public=True),
+    Route(
+        "GET",
+        "/openapi.json",
+        docs.openapi,
+        Nothing(),
+        {200: Media("application/json"), 304: None},
+        public=True,
+    ),
+    Route("GET", "/docs", docs.docs, Nothing(), {200: Media("text/html"), 304: None}, public=True),
+    Route(
+        "GET",
+        "/problems",
+        docs.problems,
+        Nothing(),
+        {200: (ProblemPages, Media("text/html")), 304: None},
+        public=True,
+    ),
+    Route(
+        "GET",
+        "/problems/{code}",
+        docs.problem,
+        Nothing(),
+        {200: (ProblemPage, Media("text/html")), 304: None},
+        public=True,
+    ),
 )

@@ -1,17 +1,17 @@
 """What a route is, and the one place that keeps its rules: who may call it, what it takes, what is logged."""
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from aiohttp import hdrs, web
-from pydantic import BaseModel
 
 from ingress.auth import has_credential
 from ingress.bodies import Input
 from ingress.calls import PARTS, Call
+from ingress.describing import Answers
 from ingress.idempotency import KEY_HEADER, Asked, once
 from ingress.observing import COMPANY_ID
 from ingress.refusals import recorded
@@ -34,8 +34,7 @@ class Route(Generic[T]):
     path: str
     handler: Callable[[Call, T], Awaitable[web.StreamResponse]]
     takes: Input[T]
-    answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict[int, type[BaseModel] | None])
-    """The model of each answer that is no problem, by status; None for one without a body."""
+    answers: Answers
     scope: Scope | None = None
     public: bool = False
     attempt: JobKind | None = None
@@ -44,6 +43,8 @@ class Route(Generic[T]):
     """Whether `Idempotency-Key` is honoured: on every POST that makes something."""
     answers_secret: bool = False
     """The answer holds a secret, which is shown once: under an `Idempotency-Key`, too."""
+    problems: tuple[str, ...] = ()
+    """Codes that the handler itself may answer with; those of input, credential and job need not be said."""
 
 
 def add_routes(app: web.Application, routes: Sequence[Route[Any]]) -> None:

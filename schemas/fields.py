@@ -6,7 +6,7 @@ import unicodedata
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, WithJsonSchema
 
 MAX_LABELS: Final = 50
 MAX_METADATA_BYTES: Final = 4096
@@ -17,7 +17,11 @@ def instant_text(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Instant = Annotated[datetime, PlainSerializer(instant_text, return_type=str)]
+Instant = Annotated[
+    datetime,
+    PlainSerializer(instant_text, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 """A time in an answer."""
 
 
@@ -82,5 +86,11 @@ def _moment(value: Any) -> Any:
     raise ValueError("is neither a date (2026-03-01) nor a time (2026-03-01T09:30:00Z)")
 
 
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}
+    ),
+]
 """A date or time that a client gives."""

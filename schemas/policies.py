@@ -36,7 +36,14 @@ class CompanyPolicies(BaseModel):
 class CompanySettings(BaseModel):
     """What a company's admins may change of it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "examples": [{"company_name": "Example Ltd", "policies": {"retention": {"keep_photos": True}}}]
+        },
+    )
 
     company_name: Name
     policies: CompanyPolicies = CompanyPolicies()

@@ -15,7 +15,7 @@ MAX_FACES_SEARCHED = 32
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Point(_Model):

@@ -2,16 +2,11 @@
 
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
+from schemas.api.base import Answer
 from schemas.recognition import Face, ModelStamp, Quality
 from schemas.scoring import ThresholdSource
-
-
-class Answer(BaseModel):
-    """The base of every answer body."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Comparison(Answer):
@@ -20,7 +15,8 @@ class Comparison(Answer):
     similarity: float
     score: float
     confidence: float
-    """Percent; see `schemas.scoring`."""
+    """Percent: how probable it is that they are one person's, if half of all probes are of somebody
+    enrolled."""
     fmr: float
     extrapolated: bool
     """The rates lie beyond the calibration's data and are upper bounds."""

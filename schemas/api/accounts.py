@@ -3,9 +3,9 @@
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from schemas.api.base import Request
+from schemas.api.base import Answer, Request, examples
 from schemas.fields import Email, Name
 
 _MIN_DIFFERENT_CHARACTERS: Final = 5
@@ -29,8 +29,13 @@ def checked_password(password: SecretStr, *known: str) -> SecretStr:
 class RegisterRequest(Request):
     """A company and its first admin."""
 
+    model_config = examples(
+        {"company_name": "Example Ltd", "email": "ada@example.com", "password": "a long enough password"}
+    )
+
     company_name: Name
     email: Email
+    """What the admin logs in with; one account an address."""
     password: NewPassword
 
     @field_validator("password")
@@ -43,6 +48,8 @@ class RegisterRequest(Request):
 class LoginRequest(Request):
     """What POST /register was given."""
 
+    model_config = examples({"email": "ada@example.com", "password": "a long enough password"})
+
     email: Annotated[str, Field(max_length=254)]
     password: Annotated[SecretStr, Field(max_length=256)]
 
@@ -50,17 +57,19 @@ class LoginRequest(Request):
 class RefreshRequest(Request):
     """The refresh token of the last answer; it works once."""
 
+    model_config = examples({"refresh_token": "the refresh token of the last answer"})
+
     refresh_token: Annotated[SecretStr, Field(max_length=512)]
 
 
-class RegisterAnswer(BaseModel):
+class RegisterAnswer(Answer):
     """The new company and its first admin."""
 
     company_id: UUID
     member_id: str
 
 
-class TokenAnswer(BaseModel):
+class TokenAnswer(Answer):
     """An access token response as RFC 6749 §5.1 has it."""
 
     access_token: str
@@ -68,3 +77,4 @@ class TokenAnswer(BaseModel):
     expires_in: int
     """Seconds that the access token has to live."""
     refresh_token: str
+    """For POST /token/refresh, once."""

@@ -3,10 +3,10 @@
 from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 
 from schemas.access import KEY_SCOPES, Scope
-from schemas.api.base import PageQuery, Request
+from schemas.api.base import Answer, PageQuery, Request, examples
 from schemas.fields import MAX_LABELS, Instant, Label, Moment, Name
 
 OVERLAP_S: Final = 86_400
@@ -24,9 +24,20 @@ def _of_a_key(scopes: frozenset[Scope]) -> frozenset[Scope]:
 class ApiKeysQuery(PageQuery):
     """All API keys of the company."""
 
+    model_config = examples({"limit": 20})
+
 
 class ApiKeyRequest(Request):
     """What the key is called and what it may do."""
+
+    model_config = examples(
+        {
+            "name": "Front door",
+            "scopes": ["search"],
+            "groups": ["head-office"],
+            "expires_at": "2099-01-01T00:00:00Z",
+        }
+    )
 
     name: Name
     scopes: Annotated[frozenset[Scope], Field(min_length=1), AfterValidator(_of_a_key)]
@@ -39,11 +50,13 @@ class ApiKeyRequest(Request):
 class RotateRequest(Request):
     """How the old secret goes."""
 
+    model_config = examples({"overlap_s": 3600})
+
     overlap_s: int = Field(default=OVERLAP_S, ge=0, le=_MAX_OVERLAP_S)
     """For how many seconds the secret that is replaced works on; 0 ends it at once, after a leak."""
 
 
-class ApiKeyAnswer(BaseModel):
+class ApiKeyAnswer(Answer):
     """An API key, without its secret."""
 
     key_id: UUID
@@ -60,7 +73,7 @@ class ApiKeyAnswer(BaseModel):
     expires_at: Instant | None
 
 
-class ApiKeyPage(BaseModel):
+class ApiKeyPage(Answer):
     """API keys, newest first."""
 
     items: list[ApiKeyAnswer]

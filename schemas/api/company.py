@@ -2,9 +2,7 @@
 
 from uuid import UUID
 
-from pydantic import BaseModel
-
-from schemas.api.base import Request
+from schemas.api.base import Answer, Request, examples
 from schemas.fields import Instant
 from schemas.policies import CompanyPolicies
 from schemas.recognition import ModelStamp
@@ -14,11 +12,13 @@ from schemas.scoring import ThresholdSource
 class CloseQuery(Request):
     """That it is really meant."""
 
+    model_config = examples({"confirm": "0198c0de-0000-7000-8000-000000000001"})
+
     confirm: UUID
     """The company's own id."""
 
 
-class OperatingPointAnswer(BaseModel):
+class OperatingPointAnswer(Answer):
     """What the policies come to for the people who are enrolled now."""
 
     faces: int
@@ -42,7 +42,7 @@ class OperatingPointAnswer(BaseModel):
     """The score that a user's new face must reach with the user's most similar other face."""
 
 
-class CompanyAnswer(BaseModel):
+class CompanyAnswer(Answer):
     """The company, its policies and what they come to."""
 
     company_id: UUID

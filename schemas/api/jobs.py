@@ -2,9 +2,9 @@
 
 from uuid import UUID
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from schemas.api.base import PageQuery, Request, Wait
+from schemas.api.base import Answer, PageQuery, Request, Wait, examples
 from schemas.fields import Instant, Moment
 from schemas.jobs import JobKind, JobState
 
@@ -12,12 +12,19 @@ from schemas.jobs import JobKind, JobState
 class JobQuery(Request):
     """Whether to wait for the job's end."""
 
+    model_config = examples({"wait": 10})
+
     wait: Wait = 0
 
 
 class JobsQuery(PageQuery):
     """Which jobs: of one correlation id, of one kind or state, submitted in a period (`from` inclusive, `to`
     exclusive). With `wait`, which needs a correlation id: when there is one and all have ended."""
+
+    model_config = examples(
+        {"correlation_id": "door-7-0001", "limit": 10},
+        {"kind": "enroll", "state": "succeeded", "from": "2026-03-01"},
+    )
 
     correlation_id: str | None = Field(default=None, min_length=1, max_length=128)
     kind: JobKind | None = None
@@ -27,7 +34,7 @@ class JobsQuery(PageQuery):
     wait: Wait = 0
 
 
-class JobAnswer(BaseModel):
+class JobAnswer(Answer):
     """A job: how far it is, and what came of it (`result` or `problem`) for as long as that is kept."""
 
     job_id: UUID
@@ -37,10 +44,12 @@ class JobAnswer(BaseModel):
     ended_at: Instant | None
     correlation_id: str
     result: dict[str, JsonValue] | None = None
+    """What the call that waited for it would have answered."""
     problem: dict[str, JsonValue] | None = None
+    """The problem that the call would have answered."""
 
 
-class JobPage(BaseModel):
+class JobPage(Answer):
     """Jobs, newest first."""
 
     items: list[JobAnswer]

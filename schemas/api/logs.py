@@ -3,9 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from schemas.api.base import PageQuery
+from schemas.api.base import Answer, PageQuery, examples
 from schemas.fields import Instant, Moment, UserId
 from schemas.jobs import JobKind, Outcome
 
@@ -20,6 +20,11 @@ class LogQuery(PageQuery):
     many.
     """
 
+    model_config = examples(
+        {"user_id": "u-1", "from": "2026-03-01", "to": "2026-04-01T00:00:00Z"},
+        {"outcome": "not_matched", "device_id": "door-1", "limit": 20},
+    )
+
     limit: int = Field(default=50, ge=1)
     user_id: UserId | None = None
     from_: Moment | None = Field(default=None, alias="from")
@@ -28,7 +33,7 @@ class LogQuery(PageQuery):
     device_id: DeviceId | None = None
 
 
-class LogItem(BaseModel):
+class LogItem(Answer):
     """One attempt at recognition. `user_id` only where somebody was matched or enrolled; percentages as in
     searches."""
 
@@ -58,7 +63,7 @@ class LogLine(LogItem):
     cursor: str
 
 
-class LogPage(BaseModel):
+class LogPage(Answer):
     """Access-log entries, newest first."""
 
     items: list[LogItem]

@@ -2,20 +2,24 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from schemas.access import Role
 from schemas.api.accounts import NewPassword
-from schemas.api.base import PageQuery, Request
+from schemas.api.base import Answer, PageQuery, Request, examples
 from schemas.fields import Email, Instant, Name
 
 
 class MembersQuery(PageQuery):
     """All members of the company."""
 
+    model_config = examples({"limit": 20})
+
 
 class InviteRequest(Request):
     """Who is to be a member, and what they may do."""
+
+    model_config = examples({"email": "grace@example.com", "role": "staff", "name": "Grace Hopper"})
 
     email: Email
     role: Role
@@ -24,6 +28,8 @@ class InviteRequest(Request):
 
 class MemberChangeRequest(Request):
     """Another role, a voided password, or both."""
+
+    model_config = examples({"role": "auditor"}, {"reset_password": True})
 
     role: Role | None = None
     reset_password: Literal[True] | None = None
@@ -40,6 +46,10 @@ class MemberChangeRequest(Request):
 class PasswordRequest(Request):
     """A new password, by whoever knows the present one or holds a set-password token."""
 
+    model_config = examples(
+        {"current_password": "a long enough password", "new_password": "another long enough password"}
+    )
+
     new_password: NewPassword
     current_password: SecretStr | None = Field(default=None, max_length=256)
     """Of the member who is logged in."""
@@ -53,7 +63,7 @@ class PasswordRequest(Request):
         return self
 
 
-class MemberAnswer(BaseModel):
+class MemberAnswer(Answer):
     """A member."""
 
     member_id: str
@@ -67,7 +77,7 @@ class MemberAnswer(BaseModel):
     """The credential that invited the member; null for who registered the company."""
 
 
-class MemberPage(BaseModel):
+class MemberPage(Answer):
     """Members, newest first."""
 
     items: list[MemberAnswer]

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue
 
-from schemas.api.base import PageQuery, Request
+from schemas.api.base import Answer, PageQuery, Request
 from schemas.fields import Instant, Label, Labels, Moment, Name, ReferenceId, UserId, readable
 from schemas.recognition import Box, ModelStamp, Quality
 
@@ -27,7 +27,7 @@ class ImageQuery(Request):
     kind: Literal["face", "reference"] = "face"
 
 
-class FaceAnswer(BaseModel):
+class FaceAnswer(Answer):
     """An enrolled face and whose it is; never the template."""
 
     face_id: UUID

@@ -1,11 +1,11 @@
 """What comes with a photo: at enrolment, and in a search."""
 
 from collections.abc import Collection
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from schemas.api.base import Request
+from schemas.api.base import Request, examples
 from schemas.api.people import GivenConsent
 from schemas.fields import MAX_LABELS, Label, Labels, Metadata, Moment, Name, ReferenceId, UserId
 from schemas.messages import EnrolmentFields, SearchFields, VerifyFields
@@ -36,7 +36,20 @@ class EnrolRequest(PhotoRequest):
     form_objects: ClassVar[frozenset[str]] = frozenset({"metadata", "consent"})
     second_photo: ClassVar[str | None] = "reference_image"
 
+    model_config = examples(
+        {
+            "user_id": "u-1",
+            "full_name": "Ada Lovelace",
+            "tags": ["engineering", "visitor"],
+            "groups": ["head-office"],
+            "reference_id": "P-1042",
+            "metadata": {"floor": 3},
+        },
+        {"user_id": "u-2"},
+    )
+
     user_id: UserId
+    """Your own name for the person."""
     full_name: Name | None = None
     tags: Labels | None = None
     groups: Labels | None = None
@@ -54,11 +67,21 @@ class EnrolRequest(PhotoRequest):
         return EnrolmentFields(**given, consent=consent, within_groups=within_groups)
 
 
+_THRESHOLD_SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 100},
+        {"type": "string", "pattern": r"^\s*(\d{1,3}(\.\d+)?|\.\d+)\s*%?\s*$"},
+        {"type": "null"},
+    ]
+}
+"""A threshold as it may be written: 85, "85%" or 0.85."""
+
+
 def _threshold(value: object) -> float | None:
     return None if value is None else parse_threshold(value)
 
 
-Threshold = Annotated[float | None, BeforeValidator(_threshold)]
+Threshold = Annotated[float | None, BeforeValidator(_threshold), WithJsonSchema(_THRESHOLD_SCHEMA)]
 
 
 class SearchRequest(PhotoRequest):
@@ -66,6 +89,16 @@ class SearchRequest(PhotoRequest):
 
     form_lists: ClassVar[frozenset[str]] = frozenset({"groups"})
     form_objects: ClassVar[frozenset[str]] = frozenset({"location"})
+
+    model_config = examples(
+        {
+            "threshold": "90%",
+            "groups": ["head-office"],
+            "limit": 3,
+            "location": {"device_id": "door-1", "site": "Main entrance"},
+        },
+        {},
+    )
 
     threshold: Threshold = None
     """Percent of confidence that a candidate must reach; stricter than the company's policy, or equal to
@@ -99,6 +132,10 @@ class VerifyRequest(PhotoRequest):
     form_objects: ClassVar[frozenset[str]] = frozenset({"location"})
     second_photo: ClassVar[str | None] = "other_image"
 
+    model_config = examples(
+        {"user_id": "u-1", "threshold": 85, "location": {"device_id": "door-1"}}, {"other_image": "a photo"}
+    )
+
     user_id: UserId | None = None
     threshold: Threshold = None
     """As in a search."""
@@ -116,3 +153,5 @@ class VerifyRequest(PhotoRequest):
 
 class DetectRequest(PhotoRequest):
     """Nothing but the photo."""
+
+    model_config = examples({})

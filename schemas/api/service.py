@@ -2,26 +2,42 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from schemas.api.base import Answer
 
 
-class HealthAnswer(BaseModel):
+class HealthAnswer(Answer):
     """The process answers."""
 
     status: Literal["ok"] = "ok"
 
 
-class ReadinessAnswer(BaseModel):
+class ReadinessAnswer(Answer):
     """Whether requests can be served, and the state of each part: `ready`, or what it is instead."""
 
     ready: bool
     parts: dict[str, str]
 
 
-class ProblemPage(BaseModel):
-    """What a code means and what to do about it."""
+class ProblemOperation(Answer):
+    """An operation that may answer with a problem."""
+
+    method: str
+    path: str
+    operation_id: str
+    """Its name in the OpenAPI document."""
+
+
+class ProblemPage(Answer):
+    """What a code means, what to do about it, and which operations answer with it."""
 
     code: str
     status: int
     title: str
     remedy: str
+    operations: list[ProblemOperation]
+
+
+class ProblemPages(Answer):
+    """Every code that there is."""
+
+    items: list[ProblemPage]

@@ -31,6 +31,7 @@ from schemas.ids import PLATFORM
 from schemas.recognition import ModelStamp
 from schemas.records import Member
 from tests.calibration import CALIBRATION
+from tests.ingress.conformance import check_answer
 from tests.ingress.worker import Worker
 
 PASSWORD = "correct horse battery"
@@ -118,7 +119,7 @@ class Answer:
 
 @dataclass
 class Client:
-    """Calls the API."""
+    """Calls the API, and holds each answer against the OpenAPI document."""
 
     http: aiohttp.ClientSession
     base_url: str
@@ -141,19 +142,21 @@ class Client:
             method, f"{self.base_url}{path}", headers={**given, **(headers or {})}, **options
         ) as response:
             content = await response.read()
-            is_json = response.content_type in {"application/json", "application/problem+json"}
-            body = await response.json(content_type=None) if is_json else None
-            return Answer(response.status, response.headers, content, body)
+            body = (
+                await response.json(content_type=None) if _is_json(response.content_type, content) else None
+            )
+        check_answer(method, path, response.status, response.headers, body, content=content)
+        return Answer(response.status, response.headers, content, body)
 
-    async def register(self, email: str = "ada@example.org") -> "Client":
+    async def register(self, email: str = "ada@example.org", password: str = PASSWORD) -> "Client":
         """A company with an admin who is logged in; answers a client that is theirs."""
         answer = await self.call(
-            "POST", "/register", json={"company_name": "Acme", "email": email, "password": PASSWORD}
+            "POST", "/register", json={"company_name": "Acme", "email": email, "password": password}
         )
         assert answer.status == 201, answer.body
         client = self.fresh()
         client.company_id = UUID(answer.body["company_id"])
-        return await client.login(email)
+        return await client.login(email, password)
 
     def fresh(self) -> "Client":
         """A client of the same ingress and company, without a credential."""
@@ -216,6 +219,10 @@ def bind(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(Authenticator, "identify", bound)
 
     return bind
+
+
+def _is_json(content_type: str, content: bytes) -> bool:
+    return bool(content) and content_type.endswith("json") and "nd" not in content_type
 
 
 def form(photo: bytes | None = None, **fields: str) -> aiohttp.FormData:

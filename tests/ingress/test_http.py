@@ -101,25 +101,6 @@ async def test_what_is_not_ready_is_named(stranger: Client, monkeypatch: pytest.
     assert answer.body["parts"]["model"] == "loading"
 
 
-async def test_each_problem_has_a_page(stranger: Client) -> None:
-    for code, kind in PROBLEM_TYPES.items():
-        page = await stranger.call("GET", f"/problems/{code}")
-        assert page.status == 200
-        assert page.headers["Content-Type"].startswith("text/html")
-        assert code.encode() in page.content
-        answer = await stranger.call("GET", f"/problems/{code}", headers={"Accept": "application/json"})
-        assert answer.body == {
-            "code": code,
-            "status": kind.status,
-            "title": kind.title,
-            "remedy": kind.remedy,
-        }
-
-
-async def test_a_problem_that_there_is_not(stranger: Client) -> None:
-    assert (await stranger.call("GET", "/problems/boredom")).code == "not_found"
-
-
 async def test_a_store_that_is_down_is_said_to_be(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     async def down(*_: Any, **__: Any) -> None:
         raise DocumentsUnavailable("connection to 10.0.0.1 refused")

@@ -14,6 +14,9 @@ PUBLIC = {
     ("POST", "/me/password"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
+    ("GET", "/problems"),
     ("GET", "/problems/{code}"),
 }
 
