@@ -59,6 +59,7 @@ lock: environment ## Solve requirements.lock again for the versions in pyproject
 	@$(uv_compile) --extra dev --output-file requirements.lock pyproject.toml
 	@grep '^uv==' requirements.lock | sed 's/ .*//' | \
 		$(uv_compile) --no-annotate --output-file requirements/bootstrap.lock -
+	@$(uv_compile) --no-annotate --output-file requirements/client.lock requirements/client.in
 	@echo "requirements.lock: $$(grep -c '^[a-z].*==' requirements.lock) packages"
 
 .PHONY: clean
