@@ -92,13 +92,12 @@ async def test_each_problem_has_a_page(stranger: Client) -> None:
 
 
 async def test_a_problem_says_what_answers_it(stranger: Client) -> None:
-    answer = await stranger.call(
-        "GET", "/problems/registration_closed", headers={"Accept": "application/json"}
-    )
+    path = "/problems/registration_closed"
+    answer = await stranger.call("GET", path, headers={"Accept": "application/json"})
     assert answer.body["operations"] == [
         {"method": "POST", "path": "/register", "operation_id": "accounts_register"}
     ]
-    page = (await stranger.call("GET", "/problems/registration_closed")).content.decode()
+    page = (await stranger.call("GET", path)).content.decode()
     assert re.search(r'href="/docs#accounts_register"><code>POST /register<', page)
 
 
