@@ -24,8 +24,10 @@ def check_answer(
     """Raises AssertionError, saying what about the answer is not documented."""
     where = f"{method} {path.partition('?')[0]} answered {status}"
     operation = operation_at("GET" if method == "HEAD" else method, path)
-    if operation is None:  # There is no such operation: nothing but a problem can come.
-        if method != "HEAD":
+    if (
+        operation is None
+    ):  # There is no such operation, or a test made it: its problems are ours all the same.
+        if method != "HEAD" and status >= 400:
             check_schema({"$ref": "#/components/schemas/Problem"}, body, where)
         return
     assert str(status) in operation["responses"], f"{where}, which is not documented: {body}"

@@ -110,7 +110,7 @@ async def test_what_is_served_is_the_document(stranger: Client) -> None:
         ("GET", "/healthz", 200, {}, {"status": "ok", "mood": "fine"}, "'mood' was unexpected"),
         ("GET", "/healthz", 200, {"Content-Type": "text/plain"}, None, "with text/plain"),
         ("GET", "/healthz", 200, {"Location": "/"}, {"status": "ok"}, "with Location"),
-        ("GET", "/nowhere", 200, {}, {}, "required property"),
+        ("GET", "/nowhere", 404, {}, {}, "required property"),
         ("POST", "/logout", 204, {}, {}, "with a body"),
     ],
 )
