@@ -39,8 +39,7 @@ class MergePatch(Input[Patch[M]]):
         return Patch(self.model, await json_body(call.request, CONTENT_TYPES))
 
     def describe(self) -> InputDescription:
-        bodies = tuple(BodyContent(content_type, self.model, is_patch=True) for content_type in CONTENT_TYPES)
-        return InputDescription(bodies=bodies, codes=(*BODY_CODES, "invalid_request"))
+        return _described(self.model)
 
 
 class FieldsPatch(JsonBody[M]):
@@ -49,6 +48,14 @@ class FieldsPatch(JsonBody[M]):
 
     async def read(self, call: Call) -> M:
         return validated(self.model, await json_body(call.request, CONTENT_TYPES))
+
+    def describe(self) -> InputDescription:
+        return _described(self.model)
+
+
+def _described(model: type[BaseModel]) -> InputDescription:
+    bodies = tuple(BodyContent(content_type, model, is_patch=True) for content_type in CONTENT_TYPES)
+    return InputDescription(bodies=bodies, codes=(*BODY_CODES, "invalid_request"))
 
 
 def merged(target: Any, patch: Any) -> Any:

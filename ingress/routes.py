@@ -26,7 +26,7 @@ from schemas.api.accounts import LoginRequest, RefreshRequest, RegisterAnswer, R
 from schemas.api.api_keys import ApiKeyPage, ApiKeyRequest, ApiKeySecretAnswer, ApiKeysQuery, RotateRequest
 from schemas.api.company import CloseQuery, CompanyAnswer
 from schemas.api.jobs import JobAnswer, JobPage, JobQuery, JobsQuery
-from schemas.api.logs import LogPage, LogQuery
+from schemas.api.logs import LogLine, LogPage, LogQuery
 from schemas.api.members import (
     InviteRequest,
     MemberChangeRequest,
@@ -174,6 +174,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         scope=Scope.FACES_WRITE,
         attempt=JobKind.ENROLL,
         idempotent=True,
+        problems=("not_found",),
     ),
     Route(
         "POST",
@@ -218,7 +219,12 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         scope=Scope.FACES_WRITE,
     ),
     Route(
-        "GET", "/faces/{face_id}/image", faces.image, Query(ImageQuery), {200: None}, scope=Scope.PHOTOS_READ
+        "GET",
+        "/faces/{face_id}/image",
+        faces.image,
+        Query(ImageQuery),
+        {200: (Media("image/jpeg"), Media("image/png"))},
+        scope=Scope.PHOTOS_READ,
     ),
     Route("GET", "/users", users.index, Query(UserQuery), {200: UserPage}, scope=Scope.FACES_READ),
     Route("GET", "/users/{user_id}", users.show, Nothing(), {200: UserAnswer}, scope=Scope.FACES_READ),
@@ -241,7 +247,15 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     # What happened.
     Route("GET", "/jobs", jobs.index, Query(JobsQuery), {200: JobPage}),
     Route("GET", "/jobs/{job_id}", jobs.show, Query(JobQuery), {200: JobAnswer}),
-    Route("GET", "/logs", logs.index, Query(LogQuery), {200: LogPage}, scope=Scope.LOGS_READ),
+    Route(
+        "GET",
+        "/logs",
+        logs.index,
+        Query(LogQuery),
+        {200: (LogPage, Media("text/csv"), Media("application/x-ndjson", LogLine))},
+        scope=Scope.LOGS_READ,
+        problems=("not_acceptable",),
+    ),
     # The service itself.
     Route("GET", "/healthz", health.alive, Nothing(), {200: HealthAnswer}, public=True),
     Route(

@@ -88,12 +88,13 @@ async def _handled_once(route: Route[T], call: Call) -> web.StreamResponse:
 
 @asynccontextmanager
 async def _attempt(route: Route[Any], call: Call) -> AsyncGenerator[None]:
-    """Record a refusal where the route is an attempt at recognition. One that names a job has its record."""
+    """Record a refusal where the route is an attempt at recognition. One that names a job has its record, and
+    what is still in progress is an attempt that will have its own."""
     try:
         yield
     except ProblemError as problem:
-        recordable = problem.type.status < 500 and "job_id" not in problem.extra
-        if route.attempt is None or not recordable:
+        has_its_own = "job_id" in problem.extra or problem.code == "idempotency_in_progress"
+        if route.attempt is None or has_its_own or problem.type.status >= 500:
             raise
         raise await recorded(call, route.attempt, problem) from None
 

@@ -28,16 +28,19 @@ _OF_FACES: Final = (
     "low_sharpness",
     "low_brightness",
     "overexposed",
+    "low_template_quality",
+    "image_too_costly",
 )
 _OF_ATTEMPTS: Final[Mapping[JobKind, tuple[str, ...]]] = {
     JobKind.SEARCH: (*_OF_FACES, "too_many_faces"),
-    JobKind.VERIFY: (*_OF_FACES, "user_without_faces"),
+    JobKind.VERIFY: (*_OF_FACES, "user_without_faces", "user_not_valid"),
     JobKind.ENROLL: (
         *_OF_FACES,
         "multiple_faces",
         "duplicate_face",
         "face_mismatch",
         "reference_mismatch",
+        "consent_required",
         "too_many_faces_for_user",
     ),
 }

@@ -31,7 +31,7 @@ def operation_of(route: Route[Any], models: Models) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": operation_id(route),
         "tags": [tag_of(route)],
-        "summary": re.split(r"(?<=[^.])[.:;] ", words)[0].rstrip("."),
+        "summary": re.split(r"(?<=[^.])[.:;]\s", words)[0].rstrip("."),
         "description": f"{words}\n\n{who_may(route)}",
         "security": security_of(route),
         "parameters": [*_of_path(route), *_of_headers(route)],

@@ -79,7 +79,7 @@ async def change(call: Call, patch: UserPatch) -> web.Response:
 async def erase(call: Call, _: None) -> web.Response:
     """Deny the person's faces from now on, then have every trace of them cleared.
 
-    Somebody whose first enrolment is still on its way is erased, too: it is voided.
+    Somebody whose first enrolment is still on its way is erased, too: it ends as superseded.
     """
     services, company_id = call.services, call.company_id
     user_hash, epoch = await find_erasable(call)

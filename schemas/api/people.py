@@ -3,9 +3,9 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 
-from schemas.api.base import Answer, PageQuery, Request
+from schemas.api.base import Answer, PageQuery, Request, examples
 from schemas.fields import Instant, Label, Labels, Moment, Name, ReferenceId, UserId, readable
 from schemas.recognition import Box, ModelStamp, Quality
 
@@ -13,6 +13,10 @@ from schemas.recognition import Box, ModelStamp, Quality
 class FaceQuery(PageQuery):
     """Which faces: of users who are all that is given. A page may be shorter than `limit` and yet have a
     `next_cursor`."""
+
+    model_config = examples(
+        {"user_id": "u-1", "group": "head-office", "tag": "visitor"}, {"reference_id": "P-1042"}
+    )
 
     user_id: UserId | None = None
     reference_id: ReferenceId | None = None
@@ -23,6 +27,8 @@ class FaceQuery(PageQuery):
 class ImageQuery(Request):
     """Which of a face's photos: the one that it was enrolled with, or the `reference` that this was compared
     with."""
+
+    model_config = examples({"kind": "face"})
 
     kind: Literal["face", "reference"] = "face"
 
@@ -44,7 +50,7 @@ class FaceAnswer(Answer):
     has_reference_photo: bool
 
 
-class FacePage(BaseModel):
+class FacePage(Answer):
     """Faces, newest first."""
 
     items: list[FaceAnswer]
@@ -59,7 +65,7 @@ class GivenConsent(Request):
     given_at: Moment | None = None
 
 
-class ConsentAnswer(BaseModel):
+class ConsentAnswer(Answer):
     """A person's consent as it was recorded."""
 
     text_version: str
@@ -72,6 +78,10 @@ class UserQuery(PageQuery):
     """Which users: those who are all that is given. `full_name` is the whole name in any letter case. A page
     may be shorter than `limit` and yet have a `next_cursor`."""
 
+    model_config = examples(
+        {"full_name": "Ada Lovelace", "group": "head-office"}, {"tag": "visitor", "limit": 20}
+    )
+
     reference_id: ReferenceId | None = None
     full_name: Name | None = None
     group: Label | None = None
@@ -81,6 +91,19 @@ class UserQuery(PageQuery):
 class UserPatch(Request):
     """A JSON merge patch (RFC 7396): what is left out stays, null clears. `metadata` is merged member by
     member; lists and `consent` are replaced whole."""
+
+    model_config = examples(
+        {
+            "full_name": "Ada King",
+            "groups": ["head-office", "floor-3"],
+            "metadata": {"floor": None, "desk": 7},
+        },
+        {
+            "valid_until": "2036-12-31",
+            "consent": {"text_version": "2026-01", "given_at": "2026-03-01T09:30:00Z"},
+        },
+        {"reference_id": None},
+    )
 
     full_name: Name | None = None
     tags: Labels | None = None
@@ -92,7 +115,7 @@ class UserPatch(Request):
     consent: GivenConsent | None = None
 
 
-class UserAnswer(BaseModel):
+class UserAnswer(Answer):
     """A person who is enrolled."""
 
     user_id: str
@@ -111,7 +134,7 @@ class UserAnswer(BaseModel):
     updated_at: Instant
 
 
-class UserPage(BaseModel):
+class UserPage(Answer):
     """Users, newest first."""
 
     items: list[UserAnswer]

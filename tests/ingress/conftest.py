@@ -18,7 +18,7 @@ from infra.clock import Clock, SystemClock
 from infra.keys.from_url import open_key_store
 from infra.keys.master import MasterKey
 from infra.opening import open_services
-from infra.repositories.collections import MEMBERS
+from infra.repositories.collections import FACES, MEMBERS
 from infra.services import Services
 from infra.settings import Settings
 from infra.tls.authority import AuthorityFolder
@@ -257,3 +257,17 @@ async def stranger(services: Services, tls_folder: Path) -> AsyncGenerator[Clien
 async def client(stranger: Client, worker: Worker) -> Client:
     """A company's admin, logged in, with a worker at work."""
     return await stranger.register()
+
+
+async def keep_photo(client: Client, face_id: str, photo: bytes, kind: str = "photo_key") -> str:
+    """Keep a face's photo, as the face worker does for a company that keeps photos; where it is kept."""
+    services, company_id = client.services, client.company_id
+    photo_key = f"photos/{face_id}.{kind}"
+    key = await services.keys.get(company_id)
+    await services.objects.put(company_id, photo_key, key.seal_photo(photo_key, photo))
+    record = await services.faces.get(company_id, UUID(face_id))
+    assert record is not None
+    kept = record.model_copy(update={kind: photo_key, "version": record.version + 1})
+    expected = {"version": record.version}
+    assert await services.documents.compare_and_set(FACES, company_id, kept, expected=expected)
+    return photo_key

@@ -12,7 +12,7 @@ import pytest
 from ingress.openapi.docs_page import operations
 from ingress.openapi.pages import api_document
 from tests.ingress.conformance import check_schema
-from tests.ingress.conftest import Client, jpeg
+from tests.ingress.conftest import Client, jpeg, keep_photo
 
 Example = tuple[str, str, str | None, str | None, dict[str, Any]]
 """Method, path, media type (None: the query), the example's name, and what it holds."""
@@ -23,7 +23,9 @@ ADMIN: Final = api_document()["paths"]["/register"]["post"]["requestBody"]["cont
 
 
 async def face_id(client: Client) -> str:
-    return (await client.enrol("u-1")).body["face_id"]
+    made = (await client.enrol("u-1")).body["face_id"]
+    await keep_photo(client, made, jpeg())
+    return made
 
 
 async def job_id(client: Client) -> str:

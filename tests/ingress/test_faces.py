@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from infra.clock import Clock, ManualClock
-from infra.repositories.collections import FACES, JOBS
+from infra.repositories.collections import JOBS
 from schemas.access import Role
 from schemas.jobs import JobKind
 from schemas.messages import RemovalBody
 from schemas.records import FaceState
-from tests.ingress.conftest import Client, form, jpeg
+from tests.ingress.conftest import Client, form, jpeg, keep_photo
 from tests.ingress.worker import Worker
 
 UNKNOWN = "0198c0de-0000-7000-8000-000000000001"
@@ -44,20 +44,6 @@ async def listed(client: Client, query: str = "") -> list[str]:
         if answer.body["next_cursor"] is None:
             return ids
         url = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
-
-
-async def keep_photo(client: Client, face_id: str, photo: bytes, kind: str = "photo_key") -> str:
-    """Keep a face's photo, as the face worker does for a company that keeps photos; where it is kept."""
-    services, company_id = client.services, client.company_id
-    photo_key = f"photos/{face_id}.{kind}"
-    key = await services.keys.get(company_id)
-    await services.objects.put(company_id, photo_key, key.seal_photo(photo_key, photo))
-    record = await services.faces.get(company_id, UUID(face_id))
-    assert record is not None
-    kept = record.model_copy(update={kind: photo_key, "version": record.version + 1})
-    expected = {"version": record.version}
-    assert await services.documents.compare_and_set(FACES, company_id, kept, expected=expected)
-    return photo_key
 
 
 def png() -> bytes:

@@ -86,7 +86,8 @@ class Shell:
         return Ended(await process.wait(), shown, "")
 
     def command(self, words: tuple[str, ...]) -> tuple[str, ...]:
-        return sys.executable, "-m", "scripts.cli", *words
+        """The installed command: completion goes by its name."""
+        return str(Path(sys.executable).with_name("faceid")), *words
 
 
 def _read_all(descriptor: int) -> str:

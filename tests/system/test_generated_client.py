@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from faceid_client import AsyncClient
 from infra.settings import Settings
-from scripts.api_client import ApiClient
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
 from tests.system.client_generator import Generator, prepare_generator, run
@@ -118,7 +118,7 @@ async def service(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
 async def test_a_generated_client_type_checks_enrols_and_searches(
     service: ServiceProcess, generator: Generator, photos: Photos, tmp_path: Path
 ) -> None:
-    async with ApiClient(service.url, service.ca_file) as api:
+    async with AsyncClient(service.url, ca_file=service.ca_file) as api:
         document = (await api.call("GET", "/openapi.json")).body
     await generator.generate(document, tmp_path, "generated")
     program = tmp_path / "program.py"
