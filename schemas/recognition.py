@@ -63,7 +63,7 @@ class Quality(_Model):
     """Head tilted clockwise (positive) or anticlockwise (negative)."""
     face_width_px: float = Field(ge=0)
     """Width of the box in pixels of the photo as it was sent."""
-    template_quality: float | None = Field(default=None, ge=0)
+    response_strength: float | None = Field(default=None, ge=0)
     """How strongly the network responded to the face: the length of its embedding before it is normalised, as
     a share of the usual one. Faces have 0.8 to 1.2; below 0.7 it is hardly a face, and its template is like
     nobody's. None where no template was made."""
@@ -106,7 +106,7 @@ class QualityPolicy(_Model):
     min_sharpness: float = Field(default=1, ge=0)
     min_brightness: float = Field(default=20, ge=0, le=255)
     max_overexposed_share: float = Field(default=0.5, ge=0, le=1)
-    min_template_quality: float = Field(default=0.7, ge=0, le=1)
+    min_response_strength: float = Field(default=0.7, ge=0, le=1)
     max_second_face_ratio: float = Field(default=0.4, gt=0, le=1)
     """Enrolment only: the photo is of several people when another face is more than this share as prominent
     (large and central) as the first."""

@@ -16,6 +16,11 @@ from infra.settings import PROJECT_ROOT
 _LOCK: Final = PROJECT_ROOT / "requirements" / "client.lock"
 _TIMEOUT_S: Final = 240
 
+# It has no photos of its own accord: they are bytes like any.
+_CONFIG: Final = {
+    "content_type_overrides": dict.fromkeys(("image/jpeg", "image/png"), "application/octet-stream")
+}
+
 
 @dataclass(frozen=True)
 class Generator:
@@ -31,10 +36,12 @@ class Generator:
         """A client package of the document's API; whatever the generator does not understand is an error."""
         description = folder / "openapi.json"
         description.write_text(json.dumps(document), encoding="utf-8")
+        config = folder / "generator.json"
+        config.write_text(json.dumps(_CONFIG), encoding="utf-8")
         await run(
             str(self.folder / "bin" / "openapi-python-client"),
             *("generate", "--path", str(description), "--output-path", str(folder / name)),
-            *("--meta", "none", "--fail-on-warning"),
+            *("--config", str(config), "--meta", "none", "--fail-on-warning"),
             path=self.folder / "bin",  # It tidies with its own ruff.
         )
         return folder / name

@@ -2,6 +2,7 @@
 once."""
 
 import asyncio
+import contextlib
 import random
 import signal
 from collections import Counter
@@ -31,10 +32,10 @@ pytestmark = pytest.mark.system
 _COMPANIES = 3
 _PHOTOS_A_PERSON = 6
 _SEARCHES_A_COMPANY = 8
-_KILLS = 6
+_KILLS = 8
 _DEADLINE_S = 180
 _ASYNC = {"Prefer": "respond-async"}
-_VICTIMS = ("host", "compute_child", "edge_child")
+_VICTIMS = ("host", "compute_child", "opener_child", "edge_child")
 
 
 @dataclass
@@ -78,8 +79,9 @@ class Supervised:
             await self.start()
             return
         for child in psutil.Process(self.process.pid).children(recursive=True):
-            if any(part.endswith(victim) for part in child.cmdline()):
-                child.send_signal(signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):  # One that was killed before may be dying yet.
+                if any(part.endswith(victim) for part in child.cmdline()):
+                    child.send_signal(signal.SIGKILL)
 
 
 @pytest.fixture

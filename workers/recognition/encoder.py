@@ -26,7 +26,7 @@ class Templates:
     vectors: NDArray[np.float32]
     """[n, 128], L2-normalised."""
     qualities: NDArray[np.float32]
-    """[n], `Quality.template_quality` of each."""
+    """[n], `Quality.response_strength` of each."""
 
 
 class Encoder(ABC):

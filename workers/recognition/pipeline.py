@@ -185,6 +185,6 @@ def _face(detected: DetectedFace, crop: NDArray[np.uint8]) -> Face:
     )
 
 
-def _with_template(face: Face, template: NDArray[np.float32], template_quality: float) -> AnalysedFace:
-    quality = face.quality.model_copy(update={"template_quality": round(template_quality, 4)})
+def _with_template(face: Face, template: NDArray[np.float32], response_strength: float) -> AnalysedFace:
+    quality = face.quality.model_copy(update={"response_strength": round(response_strength, 4)})
     return AnalysedFace(face.model_copy(update={"quality": quality}), template)

@@ -101,10 +101,10 @@ def refusal(
 
 def template_refusal(quality: Quality, policy: QualityPolicy) -> tuple[str, str] | None:
     """Why a face's template cannot be used, as code and detail; None when it can."""
-    if quality.template_quality is None:
+    if quality.response_strength is None:
         raise ValueError("a face without a template has nothing to judge")
     return _below(
-        "low_template_quality", "template's quality", quality.template_quality, policy.min_template_quality
+        "low_template_quality", "template's quality", quality.response_strength, policy.min_response_strength
     )
 
 

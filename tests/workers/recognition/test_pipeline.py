@@ -92,16 +92,16 @@ def test_photos_that_cannot_be_used_are_refused_one_by_one() -> None:
 
 @pytest.mark.parametrize("purpose", ["enrolment", "probe"])
 def test_a_face_whose_template_says_nothing_is_refused(purpose: Purpose) -> None:
-    photo, policy = png(noise(300, 200)), QualityPolicy(min_template_quality=0.8)
+    photo, policy = png(noise(300, 200)), QualityPolicy(min_response_strength=0.8)
     pipeline = FacePipeline(Seeing(100), Flawed(unit(0, 1), 0.79, 0.8), OPEN)
     lenient = PhotoRequest(photo, purpose)
     bad, _ = pipeline.analyse([PhotoRequest(photo, purpose, quality=policy), lenient])
     assert isinstance(bad, Refusal)
-    assert (bad.code, bad.faces[0].quality.template_quality) == ("low_template_quality", 0.79)
+    assert (bad.code, bad.faces[0].quality.response_strength) == ("low_template_quality", 0.79)
     bad, good = pipeline.analyse([lenient, PhotoRequest(photo, purpose, quality=policy)])
     assert isinstance(bad, Analysis)
     assert isinstance(good, Analysis)
-    assert good.faces[0].face.quality.template_quality == 0.8
+    assert good.faces[0].face.quality.response_strength == 0.8
     assert np.array_equal(good.faces[0].template, unit(1)[0])
 
 

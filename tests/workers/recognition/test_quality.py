@@ -129,11 +129,11 @@ def test_the_policy_decides() -> None:
 
 
 def test_a_template_is_judged_by_the_policy() -> None:
-    quality = face(template_quality=0.65).quality
+    quality = face(response_strength=0.65).quality
     refused = template_refusal(quality, QualityPolicy())
     assert refused is not None
     assert refused[0] == "low_template_quality"
-    assert template_refusal(quality, QualityPolicy(min_template_quality=0.6)) is None
+    assert template_refusal(quality, QualityPolicy(min_response_strength=0.6)) is None
 
 
 def test_a_face_without_a_template_is_not_judged() -> None:
