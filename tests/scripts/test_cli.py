@@ -1,7 +1,6 @@
 """The `faceid` command as a person and as a script meet it: a real process against a real service."""
 
 import asyncio
-import hashlib
 import json
 import os
 import pty
@@ -12,11 +11,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from PIL import Image
 
 from faceid_client import AsyncClient
+from infra.objects.filesystem import FilesystemObjects
 from infra.settings import PROJECT_ROOT
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
@@ -286,7 +287,9 @@ async def test_a_company_and_its_stores_are_looked_after(  # noqa: PLR0915 - one
     assert (await shell.run("search", str(obama[2]), *door)).status == 5
     changed = await shell.run("company", "set", "policies.max_faces_per_user=7")
     assert changed.status == 0, changed.err
-    assert (await shell.run("company", "show")).document["policies"]["max_faces_per_user"] == 7
+    company = (await shell.run("company", "show")).document
+    assert company["policies"]["max_faces_per_user"] == 7
+    company_id = company["company_id"]
     shown = await shell.typed("company", "show")
     assert re.search(r"policies\.max_faces_per_user\S*\s+7", shown.out)
 
@@ -296,12 +299,15 @@ async def test_a_company_and_its_stores_are_looked_after(  # noqa: PLR0915 - one
     assert (busy.status, "stop that one first" in busy.err) == (3, True)
     await service.stop()
     assert (await shell.run("reconcile", **stores)).status == 0
-    stray = _leave_a_photo_behind(service.home / "data" / "objects", enrolled.documents[0]["job_id"])
+    objects = await _leave_a_photo_behind(
+        service.home / "data" / "objects", company_id, enrolled.documents[0]["job_id"]
+    )
     found = await shell.run("reconcile", **stores)
     assert (found.status, found.document["fault"]) == (1, "blob_without_owner")
     assert "--repair" in found.err
     assert (await shell.run("reconcile", "--repair", **stores)).status == 0
-    assert not stray.exists()
+    assert [blob.key async for blob in objects.list(UUID(company_id), "")] == []
+    await objects.close()
     remade = await shell.run("reindex", **stores)
     assert (remade.status, remade.document["points"]) == (0, 1), remade.err
     assert (await shell.run("reconcile", **stores)).documents == []
@@ -320,7 +326,7 @@ async def test_a_company_and_its_stores_are_looked_after(  # noqa: PLR0915 - one
     # Log out: what is here is forgotten, though the server cannot be told.
     logged_out = await shell.run("logout")
     assert (logged_out.status, "was not told" in logged_out.err) == (0, True)
-    assert list(kept.parent.glob("*.json")) == []
+    assert not kept.exists()
     assert (await shell.run("search", str(obama[2]))).status == 5
 
 
@@ -328,14 +334,12 @@ def _holds_no(secret: str, file: Path) -> bool:
     return secret not in file.read_text(encoding="utf-8")
 
 
-def _leave_a_photo_behind(objects: Path, name: str) -> Path:
+async def _leave_a_photo_behind(folder: Path, company_id: str, face_id: str) -> FilesystemObjects:
     """A blob that nothing speaks of, as a crash or a restored backup may leave it."""
-    company = objects / "01a20000-0000-7000-8000-000000000000"
-    known = [path for path in objects.iterdir() if len(path.name) == len(company.name)]
-    folder = (known[0] if known else company) / "photos" / f"={hashlib.sha256(name.encode()).hexdigest()[:2]}"
-    folder.mkdir(parents=True)
-    (folder / name).write_bytes(b"a sealed photo")
-    return folder / name
+    objects = FilesystemObjects(folder)
+    await objects.start()
+    await objects.put(UUID(company_id), f"photos/{face_id}", b"a sealed photo")
+    return objects
 
 
 def _box_is_drawn(picture: Path, photo: Path, box: dict[str, float]) -> None:
