@@ -5,7 +5,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +13,21 @@ from rich.table import Table
 
 from faceid_client import ApiError, AsyncClient, Reply
 from infra.settings import Settings
-from scripts.drawing import Mark, Panel, draw
+from scripts.demo_door import show_door
+from scripts.drawing import Panel, draw
 from scripts.photos import Photos, prepare_photos
 from scripts.service_process import ServiceProcess
 from scripts.setup import set_up
+from scripts.showing import Show, label_of, mark_of, problem_of
 
 _EMAIL, _PASSWORD = "admin@example.com", "correct horse battery staple"
 _OK, _CREATED, _NO_CONTENT, _NOT_FOUND, _CONFLICT = 200, 201, 204, 404, 409
 
 
-@dataclass
-class Show:
-    """Prints each step and remembers whether its answer was the right one."""
-
-    console: Console
-    wrong: int = 0
-    panels: list[Panel] = field(default_factory=list[Panel])
-
-    def step(self, title: str, said: str, *, right: bool, started_s: float) -> None:
-        elapsed_ms = (time.perf_counter() - started_s) * 1000
-        mark = "[green]✓[/]" if right else "[bold red]✗[/]"
-        line = f"{mark} {title:<46} {said}  [dim]{elapsed_ms:.0f} ms[/]"
-        self.console.print(line, highlight=False, soft_wrap=True)
-        self.wrong += not right
-
-
 def demo(settings: Settings, console: Console) -> int:
     """Show everything once; the exit status says whether each answer was the right one."""
     console.print("[bold]1. Set-up[/]")
-    set_up(settings, lambda words: console.print(f"  {words}", highlight=False))
+    set_up(settings, lambda words: console.print(f"  {words}", highlight=False, soft_wrap=True))
     photos = prepare_photos(settings.cache_dir)
     home = Path(tempfile.mkdtemp(prefix="faceid-demo-"))
     picture = settings.cache_dir / "demo.png"
@@ -71,6 +56,7 @@ async def _run(show: Show, photos: Photos, home: Path) -> None:
             faces = await _enrol(show, api, photos)
             await _search(show, api, photos)
             await _refusals(show, api, photos)
+            await _door(show, api, photos, home)
             await _log(show, api)
             await _delete(show, api, photos, faces)
     finally:
@@ -100,7 +86,7 @@ async def _enrol(show: Show, api: AsyncClient, photos: Photos) -> dict[str, list
             started_s = time.perf_counter()
             reply = await _post_enrolment(api, photo, name)
             right = reply.status == _CREATED
-            said = f"{name}, face {reply.body['face_id'][-12:]}" if right else _problem(reply)
+            said = f"{name}, face {reply.body['face_id'][-12:]}" if right else problem_of(reply)
             show.step(f"POST /face/enroll {photo.name}", said, right=right, started_s=started_s)
             if right:
                 faces.setdefault(name, []).append(reply.body["face_id"])
@@ -129,19 +115,16 @@ async def _search_one(
     fields = {"location": '{"device_id": "door-1", "site": "main entrance"}'}
     reply = await api.call("POST", "/face/search", photo=photo, fields=fields)
     if reply.status != _OK:
-        show.step(f"POST /face/search {photo.name}", _problem(reply), right=False, started_s=started_s)
+        show.step(f"POST /face/search {photo.name}", problem_of(reply), right=False, started_s=started_s)
         return
     best, body = reply.body["best"], reply.body
+    label = label_of(best)
     if best:
-        label = f"{best['full_name']} ({best['confidence']:.2f} %)"
         said = f"{label}, similarity {best['similarity']:.2f}, among {body['gallery_size']} people"
     else:
-        label = "nobody we know"
         said = f"{label} (needs {body['threshold']:.1f} % confidence, {body['gallery_size']} people)"
     show.step(f"POST /face/search {photo.name}", said, right=expected(best), started_s=started_s)
-    box = body["face"]["box"]
-    place = (box["x"], box["y"], box["width"], box["height"])
-    show.panels.append(Panel(photo, [Mark(place, f"{label}{when}", best is not None)]))
+    show.panels.append(Panel(photo, [mark_of(body["face"], f"{label}{when}", best is not None)]))
 
 
 async def _refusals(show: Show, api: AsyncClient, photos: Photos) -> None:
@@ -151,18 +134,30 @@ async def _refusals(show: Show, api: AsyncClient, photos: Photos) -> None:
     reply = await _post_enrolment(api, twice, "Somebody Else")
     right = reply.status == _CONFLICT and reply.body["code"] == "duplicate_face"
     show.step(
-        f"POST /face/enroll {twice.name} as Somebody Else", _problem(reply), right=right, started_s=started_s
+        f"POST /face/enroll {twice.name} as Somebody Else",
+        problem_of(reply),
+        right=right,
+        started_s=started_s,
     )
     started_s = time.perf_counter()
     reply = await api.call("POST", "/face/search", photo=photos.no_face)
     right = reply.status != _OK and reply.body["code"] == "no_face"
     show.step(
-        f"POST /face/search {photos.no_face.name} (a cat)", _problem(reply), right=right, started_s=started_s
+        f"POST /face/search {photos.no_face.name} (a cat)",
+        problem_of(reply),
+        right=right,
+        started_s=started_s,
     )
 
 
+async def _door(show: Show, api: AsyncClient, photos: Photos, home: Path) -> None:
+    show.console.print("\n[bold]6. A door, with an API key of its own[/]")
+    name = "Barack Obama"
+    await show_door(show, api, (_user_id(name), photos.people[name][-1]), photos.stranger, home)
+
+
 async def _log(show: Show, api: AsyncClient) -> None:
-    show.console.print("\n[bold]6. The access log[/]")
+    show.console.print("\n[bold]7. The access log[/]")
     started_s = time.perf_counter()
     reply = await api.call("GET", "/logs", params={"limit": "50"})
     entries = reply.body["items"]
@@ -183,7 +178,7 @@ async def _log(show: Show, api: AsyncClient) -> None:
 
 
 async def _delete(show: Show, api: AsyncClient, photos: Photos, faces: dict[str, list[str]]) -> None:
-    show.console.print("\n[bold]7. A person is deleted, and searched for again[/]")
+    show.console.print("\n[bold]8. A person is deleted, and searched for again[/]")
     name = "Barack Obama"
     for face_id in faces.get(name, []):
         started_s = time.perf_counter()
@@ -206,8 +201,3 @@ async def _post_enrolment(api: AsyncClient, photo: Path, name: str) -> Reply:
 
 def _user_id(name: str) -> str:
     return name.lower().replace(" ", ".")
-
-
-def _problem(reply: Reply) -> str:
-    body: dict[str, Any] = reply.body or {}
-    return f"refused: {body.get('code', reply.status)} ({body.get('title', 'no reason given')})"
