@@ -16,8 +16,13 @@ _CSV, _NDJSON = "text/csv", "application/x-ndjson"
 
 @jobs.command("list")
 def list_jobs(
-    state: Annotated[str | None, typer.Option(help="Only in this state.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="queued, succeeded, failed, expired or superseded.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="enroll, search, verify, detect, delete_face, erase_user or regroup_user."),
+    ] = None,
     correlation_id: Annotated[str | None, typer.Option(help="Only of this correlation id.")] = None,
     limit: Limit = 50,
     profile: ProfileName = None,

@@ -1,7 +1,7 @@
 """`faceid members`, `keys` and `company`: who may do what, and how the company decides."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
@@ -16,6 +16,10 @@ keys = typer.Typer(help="API keys, for machines.", no_args_is_help=True)
 company = typer.Typer(help="The company and its policies.", no_args_is_help=True)
 
 Email = Annotated[str, typer.Argument(metavar="EMAIL")]
+_SCOPES: Final = (
+    "A scope, of faces:read, faces:write, faces:photos, search, search:investigate and logs:read; "
+    "may be given several times."
+)
 Role = Annotated[str, typer.Option(help="admin, staff or auditor.")]
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID")]
 
@@ -88,9 +92,12 @@ def list_keys(limit: Limit = 50, profile: ProfileName = None, as_json: AsJson = 
 @keys.command()
 def create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
-    scopes: Annotated[list[str], typer.Option("--scope", help="May be given several times.")],
-    groups: Annotated[list[str] | None, typer.Option("--group", help="Bind it to users of a group.")] = None,
-    expires_at: Annotated[str | None, typer.Option(help="A date or time.")] = None,
+    scopes: Annotated[list[str], typer.Option("--scope", help=_SCOPES)],
+    groups: Annotated[
+        list[str] | None,
+        typer.Option("--group", help="Bind it to users of this group; may be given several times."),
+    ] = None,
+    expires_at: Annotated[str | None, typer.Option(help="When it stops working: a date or time.")] = None,
     profile: ProfileName = None,
     as_json: AsJson = None,
 ) -> None:

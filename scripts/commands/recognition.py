@@ -21,7 +21,7 @@ Photos = Annotated[
     list[Path], typer.Argument(metavar="PHOTO...", help="JPEG or PNG.", exists=True, dir_okay=False)
 ]
 Photo = Annotated[Path, typer.Argument(metavar="PHOTO", help="JPEG or PNG.", exists=True, dir_okay=False)]
-Groups = Annotated[list[str] | None, typer.Option("--group", help="May be given several times.")]
+Groups = Annotated[list[str] | None, typer.Option("--group", help="A group; may be given several times.")]
 Wait = Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=1)]
 _PICTURE_TYPES = {".png", ".jpg", ".jpeg"}
 _PICTURE_HEIGHT_PX = 720
@@ -31,15 +31,19 @@ def enroll(
     photos: Photos,
     user_id: Annotated[str, typer.Option("--user-id", help="Your own id of the person.")],
     name: Annotated[str | None, typer.Option(help="Full name.")] = None,
-    tags: Annotated[list[str] | None, typer.Option("--tag", help="May be given several times.")] = None,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", help="A tag; may be given several times.")
+    ] = None,
     groups: Groups = None,
-    reference_id: Annotated[str | None, typer.Option(help="Another id of the person.")] = None,
+    reference_id: Annotated[
+        str | None, typer.Option(help="Another id of the person, such as a badge number.")
+    ] = None,
     reference_image: Annotated[
         Path | None,
         typer.Option(help="Photo of an ID card, to be compared first.", exists=True, dir_okay=False),
     ] = None,
     metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, may be given several times.")] = None,
-    valid_until: Annotated[datetime | None, typer.Option(help="When the person is to be forgotten.")] = None,
+    valid_until: Annotated[datetime | None, typer.Option(help="From then on nobody is matched.")] = None,
     consent: Annotated[
         str | None, typer.Option(help="The person has consented now, to this version of your text.")
     ] = None,
@@ -85,10 +89,14 @@ def search(
     groups: Groups = None,
     limit: Annotated[int | None, typer.Option(help="How many candidates to name.", min=1, max=50)] = None,
     every: Annotated[bool, typer.Option("--all", help="Search for every face in the photo.")] = False,
-    device: Annotated[str | None, typer.Option(help="Where it was taken, for the log: the device.")] = None,
-    site: Annotated[str | None, typer.Option(help="Where it was taken: the site.")] = None,
-    latitude: Annotated[float | None, typer.Option(min=-90, max=90)] = None,
-    longitude: Annotated[float | None, typer.Option(min=-180, max=180)] = None,
+    device: Annotated[str | None, typer.Option(help="The device that took it, for the log.")] = None,
+    site: Annotated[str | None, typer.Option(help="Where it was taken, for the log.")] = None,
+    latitude: Annotated[
+        float | None, typer.Option(min=-90, max=90, help="In degrees, north positive.")
+    ] = None,
+    longitude: Annotated[
+        float | None, typer.Option(min=-180, max=180, help="In degrees, east positive.")
+    ] = None,
     picture: Annotated[
         Path | None,
         typer.Option(dir_okay=False, help="Write the photos with boxes and names to this PNG or JPEG."),
@@ -97,7 +105,9 @@ def search(
     profile: ProfileName = None,
     as_json: AsJson = None,
 ) -> None:
-    """Who is this? The exit status is 0 if every photo was matched and 1 if one was not."""
+    """Who is this?
+
+    The exit status is 0 if every photo was matched and 1 if one was not."""
     if picture is not None and picture.suffix.lower() not in _PICTURE_TYPES:
         raise typer.BadParameter("a picture ends in .png or .jpg", param_hint="--picture")
     options = _search_options(threshold, groups, limit, every)
@@ -126,12 +136,16 @@ def verify(
     other: Annotated[
         Path | None, typer.Option(help="Is it the person of this other photo?", exists=True, dir_okay=False)
     ] = None,
-    threshold: Annotated[str | None, typer.Option(help="Confidence to ask for, in percent.")] = None,
+    threshold: Annotated[
+        str | None, typer.Option(help="Confidence to ask for, in percent: 95, 95% or 0.95.")
+    ] = None,
     wait_s: Wait = 60,
     profile: ProfileName = None,
     as_json: AsJson = None,
 ) -> None:
-    """Is this that user, or the person of that other photo? The exit status is 0 for yes and 1 for no."""
+    """Is this that user, or the person of that other photo?
+
+    The exit status is 0 for yes and 1 for no."""
     if (user_id is None) == (other is None):
         raise typer.BadParameter("give --user-id or --other, one of them")
     run = _Run(Output(as_json), Table("photo", "compared with", "same person", "confidence", "similarity"))
@@ -150,7 +164,9 @@ def verify(
 
 
 def detect(photos: Photos, wait_s: Wait = 60, profile: ProfileName = None, as_json: AsJson = None) -> None:
-    """Where are faces, and how good are they? Identifies nobody. The exit status is 1 if a photo has none."""
+    """Where are faces, and how good are they? Identifies nobody.
+
+    The exit status is 1 if a photo has none."""
     run = _Run(Output(as_json), Table("photo", "box", "certain", "width px", "sharpness", "yaw", "roll"))
     with server(profile) as faceid:
 

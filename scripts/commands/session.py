@@ -30,8 +30,9 @@ def login(
 ) -> None:
     """Log in, and keep address, trust and credential for the other commands.
 
-    Password or key are asked for, or read from standard input; never given on the command line, where others
-    could see them.
+    Password or key are asked for, or read from standard input.
+
+    They are never given on the command line, where others could see them.
     """
     from faceid_client import Client, Profile
     from faceid_client.profiles import DEFAULT
@@ -95,12 +96,17 @@ def password(
         str, typer.Option(envvar="FACEID_URL", help="Address of the server, with --token.")
     ] = _HERE,
     ca: Annotated[
-        Path | None, typer.Option("--ca", envvar="FACEID_CA_FILE", dir_okay=False, exists=True)
+        Path | None,
+        typer.Option(
+            "--ca", envvar="FACEID_CA_FILE", dir_okay=False, exists=True, help="The authority to trust."
+        ),
     ] = None,
     profile: ProfileName = None,
     as_json: AsJson = None,
 ) -> None:
-    """Change your password, or set the first one. What is asked for may be piped in, a line each."""
+    """Change your password, or set the first one.
+
+    What is asked for may be piped in, a line each."""
     from faceid_client import Client
 
     with explained():

@@ -34,19 +34,22 @@ def reindex(company: Company = None, as_json: AsJson = None) -> None:
 def reconcile(
     company: Company = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Make index and blobs follow the records.")
+        bool, typer.Option("--repair", help="Make index and photos follow the records.")
     ] = False,
     as_json: AsJson = None,
 ) -> None:
-    """Find records without points, points without records and blobs without owners, with the service
-    stopped. The exit status is 1 if something was found and not repaired."""
+    """Find where records, search index and photos disagree, with the service stopped.
+
+    That is: records without an entry in the index, entries without a record, photos that are nobody's.
+
+    The exit status is 1 if something was found and not repaired."""
     found = asyncio.run(_reconcile(company, repair=repair))
     left = sum(not row["repaired"] for row in found)
     output = Output(as_json)
     if found or output.as_json:
         output.listing(found, ("company_id", "fault", "what", "repaired"))
     else:
-        output.said("[green]Records, index and blobs agree.[/]")
+        output.said("[green]Records, index and photos agree.[/]")
     if left and not repair:
         complain(f"{left} found. Repair them with: faceid reconcile --repair")
     raise typer.Exit(Exit.NO if left else Exit.OK)
