@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ _TYPES: Final = (
         "invalid_request",
         422,
         "A field is missing or wrong",
-        "See `errors` for the fields, mend them and send again.",
+        "`errors` names the fields: put them right and send again.",
     ),
     ProblemType(
         "malformed_body",
@@ -45,9 +45,7 @@ _TYPES: Final = (
         "There is no such format of this",
         "Send an Accept header with one of the types that the detail names, or none.",
     ),
-    ProblemType(
-        "body_too_large", 413, "The body is too large", "Send a smaller photo; the limit is in the detail."
-    ),
+    ProblemType("body_too_large", 413, "The body is too large", "Send less; the limit is in the detail."),
     ProblemType(
         "invalid_threshold",
         422,
@@ -58,13 +56,13 @@ _TYPES: Final = (
         "threshold_too_low",
         403,
         "The threshold is looser than the company's",
-        "Ask for at least the company's threshold.",
+        "Ask for the company's threshold or more; less takes the scope `search:investigate`.",
     ),
     ProblemType(
         "invalid_cursor",
         400,
         "The cursor is not one of ours",
-        "Start again without a cursor, with the same filters.",
+        "Start again without a cursor. One goes on only with the filters that it came with.",
     ),
     ProblemType(
         "invalid_correlation_id",
@@ -88,7 +86,7 @@ _TYPES: Final = (
         "idempotency_in_progress",
         409,
         "The first request with this idempotency key is still running",
-        "Wait for as long as Retry-After says, then send it again; or ask after the job in `job_id`.",
+        "Send it again after as many seconds as Retry-After says, or ask after the job in `job_id`.",
     ),
     ProblemType(
         "secret_already_shown",
@@ -100,9 +98,14 @@ _TYPES: Final = (
         "not_found",
         404,
         "There is nothing here",
-        "Check the id; it may have been deleted, or belong to somebody else.",
+        "Check path and id; what it names may have been deleted, or belong to another company.",
     ),
-    ProblemType("method_not_allowed", 405, "This path does not take this method", "See the Allow header."),
+    ProblemType(
+        "method_not_allowed",
+        405,
+        "This path does not take this method",
+        "Use one that the Allow header names.",
+    ),
     ProblemType(
         "malformed_request",
         400,
@@ -123,7 +126,7 @@ _TYPES: Final = (
         "ambiguous_credentials",
         400,
         "More than one credential was sent",
-        "Send either Authorization or X-API-Key, and that once.",
+        "Send Authorization or X-API-Key, one of them and once.",
     ),
     ProblemType(
         "invalid_api_key",
@@ -142,25 +145,25 @@ _TYPES: Final = (
         "invalid_credentials",
         401,
         "E-mail and password do not match",
-        "Check both; reset the password if it is lost.",
+        "Check both; an admin can reset a password that is lost.",
     ),
     ProblemType(
         "forbidden",
         403,
         "This credential may not do that",
-        "Use a credential with the role that the detail names.",
+        "Use a credential that may; the detail says what that takes.",
     ),
     ProblemType(
         "invalid_set_password_token",
         400,
         "The set-password token is not valid",
-        "It works once and expires: ask an admin to reset the password, which gives a new one.",
+        "It works once and expires: an admin can reset the password, which gives a new one.",
     ),
     ProblemType(
         "wrong_password",
         403,
         "The current password is wrong",
-        "Check it; an admin can reset the password if it is lost.",
+        "Check it; an admin can reset a password that is lost.",
     ),
     ProblemType(
         "last_admin",
@@ -214,7 +217,7 @@ _TYPES: Final = (
     ),
     ProblemType("no_face", 422, "No face was found", "Face the camera, closer and in better light."),
     ProblemType(
-        "multiple_faces", 422, "More than one face is prominent", "Enrol from a photo of one person."
+        "multiple_faces", 422, "More than one face is prominent", "Enrol with a photo of one person."
     ),
     ProblemType(
         "face_too_small", 422, "The face is too small", "Come closer, or send a photo of more pixels."
@@ -237,7 +240,7 @@ _TYPES: Final = (
         "too_many_faces",
         422,
         "The photo has more faces than one search takes",
-        "Search for the others with a photo of fewer people.",
+        "Search for the others with photos of fewer people.",
     ),
     ProblemType(
         "low_template_quality",
@@ -307,7 +310,7 @@ _TYPES: Final = (
         "unavailable",
         503,
         "The service cannot answer now",
-        "Wait for as long as Retry-After says, then send again.",
+        "Send it again after as many seconds as Retry-After says.",
     ),
     ProblemType("internal", 500, "Something went wrong on our side", "Give the operator the correlation id."),
 )
@@ -325,18 +328,28 @@ class FieldError(BaseModel):
 class Problem(BaseModel):
     """The body of every error answer, `application/problem+json` (RFC 9457)."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     type: str
+    """Where the code is explained."""
     title: str
+    """What the code means, in words."""
     status: int
+    """The HTTP status."""
     detail: str
+    """What is wrong this time, and what to do about it."""
     code: str
+    """Stable: what a program goes by."""
     errors: list[FieldError] | None = None
+    """Which fields are wrong."""
     id: str | None = None
     """What the problem is about, where it has an id that the client may know."""
     job_id: str | None = None
+    """The job that ended so, or that is still running."""
     user_id: str | None = None
     """Whom the problem is about; only for those who may read users."""
     correlation_id: str | None = None
+    """What to give the operator."""
 
 
 class ProblemError(Exception):

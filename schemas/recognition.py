@@ -83,7 +83,9 @@ class ModelStamp(_Model):
     """Which model made a template. Templates of different stamps are never compared."""
 
     id: str
+    """Which weights."""
     version: str
+    """Of weights, crop, projection and calibration together."""
 
 
 class PhotoLimits(_Model):
@@ -100,13 +102,21 @@ class QualityPolicy(_Model):
     than 99.9 % pass as probes; at enrolment 1 % are refused for a second person in them."""
 
     min_face_width_px: float = Field(default=40, ge=20)
+    """Of the face's box, in pixels of the photo as it was sent; less is `face_too_small`."""
     min_detection_confidence: float = Field(default=0.9, ge=0.7, le=1)
+    """The detector's probability that it is a face; less is `low_detection_confidence`."""
     max_yaw_degrees: float = Field(default=60, gt=0, le=90)
+    """How far the head may be turned, either way; more is `extreme_pose`."""
     max_roll_degrees: float = Field(default=45, gt=0, le=180)
+    """How far the head may be tilted, either way; more is `extreme_pose`."""
     min_sharpness: float = Field(default=1, ge=0)
+    """As in `quality.sharpness`; less is `low_sharpness`."""
     min_brightness: float = Field(default=20, ge=0, le=255)
+    """As in `quality.brightness`; less is `low_brightness`."""
     max_overexposed_share: float = Field(default=0.5, ge=0, le=1)
+    """As in `quality.overexposed_share`; more is `overexposed`."""
     min_response_strength: float = Field(default=0.7, ge=0, le=1)
+    """As in `quality.response_strength`; less is `low_template_quality`."""
     max_second_face_ratio: float = Field(default=0.4, gt=0, le=1)
     """Enrolment only: the photo is of several people when another face is more than this share as prominent
     (large and central) as the first."""

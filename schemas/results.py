@@ -13,11 +13,14 @@ class Comparison(Answer):
     """How alike two faces are, and how sure that makes it that they are one person's."""
 
     similarity: float
+    """Cosine of the two templates."""
     score: float
+    """What order, decision, `confidence` and rates follow."""
     confidence: float
     """Percent: how probable it is that they are one person's, if half of all probes are of somebody
     enrolled."""
     fmr: float
+    """The share of comparisons of two different people that score at least so much."""
     extrapolated: bool
     """The rates lie beyond the calibration's data and are upper bounds."""
 
@@ -34,20 +37,24 @@ class EnrolResult(Answer):
     reference_id: str | None
     metadata: dict[str, JsonValue]
     already_enrolled: bool = False
+    """This very photo was enrolled as this user before; nothing was added."""
     flagged_duplicate: bool = False
     """The company's policy let a face in that resembles another user's: somebody should look."""
     face: Face
     quality: Quality
+    """The face's, once more."""
     reference: Comparison | None = None
     """How the photo compares with `reference_image`, where there was one."""
     model: ModelStamp
     timings_ms: dict[str, float]
+    """How long each step took, in milliseconds."""
 
 
 class Candidate(Comparison):
     """One user whom the probe may be, by the best of the user's faces."""
 
     face_id: UUID
+    """Which of the user's faces is the most similar one."""
     user_id: str
     full_name: str | None
     tags: list[str]
@@ -55,6 +62,7 @@ class Candidate(Comparison):
     reference_id: str | None
     metadata: dict[str, JsonValue]
     fpir: float
+    """The share of strangers who would be taken for somebody at this score."""
     accepted: bool
     """Whether the threshold is reached. Others are shown only to who investigates."""
 
@@ -65,11 +73,13 @@ class FaceResult(Answer):
 
     matched: bool
     best: Candidate | None
+    """Who it is; null where nobody reached the threshold."""
     candidates: list[Candidate]
     face: Face
     threshold: float | None
     threshold_source: ThresholdSource | None
     code: str | None = None
+    """Why the face could not be searched for; null where it was."""
     detail: str | None = None
 
 
@@ -81,18 +91,24 @@ class SearchResult(Answer):
 
     job_id: UUID
     matched: bool
+    """Whether anybody reached the threshold."""
     best: Candidate | None
+    """Who it is; null where nobody reached the threshold."""
     candidates: list[Candidate]
+    """Those who reached the threshold, the best first; others, too, for who investigates."""
     face: Face
+    """The face that was searched for."""
     threshold: float
     """Percent of confidence that a candidate had to reach."""
     threshold_source: ThresholdSource
+    """What decided the threshold."""
     results: list[FaceResult] | None = None
     """With `face=all`: the faces that were searched for, the most prominent first, then the others."""
     gallery_size: int
     """How many users were searched; may be 30 s old. Confidence and rates are reckoned over their faces."""
     model: ModelStamp
     timings_ms: dict[str, float]
+    """How long each step took, in milliseconds."""
 
 
 class VerifyResult(Comparison):
@@ -100,6 +116,7 @@ class VerifyResult(Comparison):
 
     job_id: UUID
     matched: bool
+    """Whether the threshold was reached."""
     user_id: str | None
     """The user that was asked about."""
     face_id: UUID | None
@@ -109,13 +126,16 @@ class VerifyResult(Comparison):
     threshold: float
     """Percent of confidence that had to be reached."""
     threshold_source: ThresholdSource
+    """What decided the threshold."""
     comparisons: int
     """With how many faces the photo's was compared."""
     face: Face
+    """The face in the photo."""
     other_face: Face | None
     """The face in the second photo."""
     model: ModelStamp
     timings_ms: dict[str, float]
+    """How long each step took, in milliseconds."""
 
 
 class Usability(Answer):
@@ -123,6 +143,7 @@ class Usability(Answer):
 
     usable: bool
     code: str | None = None
+    """With which code it would be refused; null where it is usable."""
     detail: str | None = None
 
 
@@ -145,6 +166,7 @@ class DetectResult(Answer):
     height_px: int
     faces: list[DetectedFace]
     timings_ms: dict[str, float]
+    """How long each step took, in milliseconds."""
 
 
 class DeletionResult(Answer):
@@ -165,6 +187,9 @@ class Location(Answer):
     """Where a probe was taken, as the door tells it."""
 
     device_id: str | None = Field(default=None, max_length=128)
+    """What the access log can be listed by."""
     site: str | None = Field(default=None, max_length=128)
     latitude: float | None = Field(default=None, ge=-90, le=90)
+    """In degrees, north positive."""
     longitude: float | None = Field(default=None, ge=-180, le=180)
+    """In degrees, east positive."""

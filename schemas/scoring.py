@@ -174,15 +174,17 @@ class OperatingPoint:
 
 
 class _Policy(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class MatchPolicy(_Policy):
     """When a probe is said to be somebody: confidence and FPIR, the stricter of the two."""
 
     threshold_percent: float = Field(default=85, gt=1, le=100)
-    """Above 1, so that nobody writes 0.85 and means 85 %."""
+    """The confidence that a candidate must reach, in percent. Above 1, so that nobody writes 0.85 and means
+    85 %."""
     max_fpir: float = Field(default=0.003, gt=0, lt=1)
+    """The share of strangers who may be let in at most; with many people enrolled it is the stricter."""
 
     def operating_point(
         self,
@@ -220,6 +222,8 @@ class DuplicatePolicy(_Policy):
     max_false_duplicate_rate: float = Field(default=0.01, gt=0, lt=1)
     """The share of new people who may wrongly be taken for somebody who is enrolled."""
     on_duplicate: Literal["reject", "flag", "allow"] = "reject"
+    """Refuse the enrolment (`duplicate_face`), accept it with `flagged_duplicate`, or accept it without a
+    word."""
 
     def score_threshold(self, calibration: Calibration, gallery_users: int) -> float:
         """The score from which on a face of one of so many other users is the same person's."""
@@ -230,6 +234,8 @@ class SameUserPolicy(_Policy):
     """When a user's new photo is refused for looking like somebody else: lenient, since people change."""
 
     max_fmr: float = Field(default=0.05, gt=0, le=1)
+    """The share of strangers whose faces would pass for the user's; anything less alike is refused
+    (`face_mismatch`)."""
 
     def score_threshold(self, calibration: Calibration) -> float:
         """The score that the user's best other face must reach."""

@@ -29,7 +29,7 @@ def _content(body: BodyContent, models: Models) -> dict[str, Any]:
             name.removesuffix("Request") + "Form" if is_form else f"{name}Json", _with_files(schema, body)
         )
     elif body.is_patch:
-        reference = models.add(f"{body.model.__name__}Patch", _patch_of(schema))
+        reference = models.add(f"{body.model.__name__.removesuffix('Patch')}MergePatch", _patch_of(schema))
     else:
         reference = models.add(body.model.__name__, schema)
     content: dict[str, Any] = {"schema": reference}
@@ -56,12 +56,21 @@ def _content(body: BodyContent, models: Models) -> dict[str, Any]:
 
 def _patch_of(schema: Schema) -> Schema:
     properties = cast(dict[str, Schema], schema["properties"])
-    null: Schema = {"type": "null"}
+    how = "A JSON merge patch (RFC 7396): what is left out stays, null takes away or sets back."
     return {
         **{key: part for key, part in schema.items() if key not in {"required", "examples"}},
-        "description": f"{schema.get('description', '')} What is left out stays; null is as it is by itself.",
-        "properties": {name: {"anyOf": [part, null]} for name, part in properties.items()},
+        "description": f"{schema.get('description', '')} {how}".strip(),
+        "properties": {name: _patched(part) for name, part in properties.items()},
     }
+
+
+def _patched(part: Schema) -> Schema:
+    """A member of a patch: null has a meaning, and being left out has another than the default."""
+    null: Schema = {"type": "null"}
+    inside = {key: value for key, value in part.items() if key not in {"description", "default"}}
+    options = cast(list[Schema], inside["anyOf"]) if set(inside) == {"anyOf"} else [inside]
+    words = {key: part[key] for key in ("description",) if key in part}
+    return {"anyOf": options if null in options else [*options, null], **words}
 
 
 def _with_files(schema: Schema, body: BodyContent) -> Schema:

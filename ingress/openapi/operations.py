@@ -22,6 +22,14 @@ _PATH_SCHEMAS: Final[Mapping[str, Schema]] = {
     "code": {"type": "string", "enum": sorted(PROBLEM_TYPES)},
 }
 """What stands in a path, by name; everything else is an id of ours."""
+_PATH_WORDS: Final[Mapping[str, str]] = {
+    "user_id": "Your own id of the person, percent-encoded, slashes too.",
+    "face_id": "As the enrolment or `GET /faces` answered it.",
+    "job_id": "As a 202 or any answer of a job has it.",
+    "member_id": "As `GET /members` has it.",
+    "key_id": "As `GET /api-keys` has it; not the key itself.",
+    "code": "The `code` of a problem.",
+}
 
 
 def operation_of(route: Route[Any], models: Models) -> dict[str, Any]:
@@ -64,7 +72,13 @@ def tag_words(route: Route[Any]) -> str:
 
 def _of_path(route: Route[Any]) -> Iterable[dict[str, Any]]:
     for name in PATH_PARAMETER.findall(route.path):
-        yield {"name": name, "in": "path", "required": True, "schema": _PATH_SCHEMAS.get(name, _UUID)}
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _PATH_WORDS[name],
+            "schema": _PATH_SCHEMAS.get(name, _UUID),
+        }
 
 
 def _of_query(model: Schema) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ code { background: var(--panel); border-radius: 3px; padding: .1em .3em; overflo
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem;
   overflow-x: auto; }
 pre code { background: none; padding: 0; overflow-wrap: normal; }
-.sides { display: grid; grid-template-columns: 17rem minmax(0, 1fr); }
+.sides { display: grid; grid-template-columns: 19rem minmax(0, 1fr); }
 nav { position: sticky; top: 0; height: 100vh; overflow-y: auto; padding: 1.25rem; background: var(--panel);
   border-right: 1px solid var(--line); font-size: .875rem; }
 nav h2 { margin: 1.1rem 0 .3rem; font-size: .75rem; color: var(--soft); text-transform: uppercase;
@@ -46,7 +46,10 @@ th, td { text-align: left; vertical-align: top; padding: .4rem .75rem .4rem 0;
 th { color: var(--soft); font-weight: 600; font-size: .8rem; }
 td:first-child { white-space: nowrap; }
 td p { margin: 0 0 .3rem; }
+details { margin: .5rem 0; }
 summary { cursor: pointer; color: var(--link); }
 @media (max-width: 50rem) { .sides { display: block; } main { padding: 1rem; }
-  nav { position: static; height: auto; border: 0; } }
+  td:first-child { white-space: normal; }
+  nav { position: static; height: auto; max-height: 40vh; border: 0;
+    border-bottom: 1px solid var(--line); } }
 """

@@ -37,6 +37,7 @@ class RegisterRequest(Request):
     email: Email
     """What the admin logs in with; one account an address."""
     password: NewPassword
+    """At least 12 characters, whichever; the most easily guessed are refused."""
 
     @field_validator("password")
     @classmethod
@@ -73,6 +74,7 @@ class TokenAnswer(Answer):
     """An access token response as RFC 6749 §5.1 has it."""
 
     access_token: str
+    """What to send as `Authorization: Bearer`."""
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the type's name, no secret
     expires_in: int
     """Seconds that the access token has to live."""

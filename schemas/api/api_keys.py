@@ -40,7 +40,9 @@ class ApiKeyRequest(Request):
     )
 
     name: Name
+    """For people, to tell keys apart."""
     scopes: Annotated[frozenset[Scope], Field(min_length=1), AfterValidator(_of_a_key)]
+    """What the key may do."""
     groups: Annotated[tuple[Label, ...], Field(min_length=1, max_length=MAX_LABELS)] | None = None
     """The only groups of users that the key sees, changes, searches and enrols into; without them, all."""
     expires_at: Moment | None = None
@@ -63,14 +65,17 @@ class ApiKeyAnswer(Answer):
     name: str
     scopes: list[Scope]
     groups: list[str] | None
+    """The only groups of users that the key has to do with; null: all."""
     last_four: str
     """The last characters of the key, to tell keys apart; they are part of its checksum."""
     created_at: Instant
     created_by: str
+    """The credential that made the key."""
     rotated_at: Instant | None
     previous_works_until: Instant | None
     """Until when the secret from before the last rotation works; null when it does not (any more)."""
     expires_at: Instant | None
+    """When the key stops working; null: never."""
 
 
 class ApiKeyPage(Answer):
@@ -84,3 +89,4 @@ class ApiKeySecretAnswer(ApiKeyAnswer):
     """An API key with its secret, which is shown here and never again."""
 
     api_key: str
+    """What to send as `X-API-Key`."""

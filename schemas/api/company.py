@@ -24,11 +24,13 @@ class OperatingPointAnswer(Answer):
     faces: int
     """How many faces a search compares with: rates are reckoned over them."""
     users: int
+    """How many people they are of."""
     threshold: float
     """Percent of confidence that a candidate must reach."""
     score: float | None
     """The lowest score that matches; null when none does."""
     threshold_source: ThresholdSource
+    """What decides: the confidence asked for, or the bound on FPIR."""
     fpir: float
     """The share of strangers who are taken for somebody at that score."""
     extrapolated: bool
@@ -49,7 +51,10 @@ class CompanyAnswer(Answer):
     company_name: str
     created_at: Instant
     model: ModelStamp
+    """Which model makes templates."""
     policies: CompanyPolicies
     users: int
+    """How many people have a face enrolled."""
     faces: int
+    """How many faces are enrolled."""
     operating_point: OperatingPointAnswer

@@ -27,10 +27,13 @@ class JobsQuery(PageQuery):
     )
 
     correlation_id: str | None = Field(default=None, min_length=1, max_length=128)
+    """The `X-Correlation-ID` that it was submitted with."""
     kind: JobKind | None = None
     state: JobState | None = None
     from_: Moment | None = Field(default=None, alias="from")
+    """Submitted then or later."""
     to: Moment | None = None
+    """Submitted before."""
     wait: Wait = 0
 
 
@@ -42,6 +45,7 @@ class JobAnswer(Answer):
     state: JobState
     created_at: Instant
     ended_at: Instant | None
+    """Null while it is queued."""
     correlation_id: str
     result: dict[str, JsonValue] | None = None
     """What the call that waited for it would have answered."""

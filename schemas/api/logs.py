@@ -26,11 +26,16 @@ class LogQuery(PageQuery):
     )
 
     limit: int = Field(default=50, ge=1)
+    """How many entries at most. JSON: 500; CSV and NDJSON: all, unless told."""
     user_id: UserId | None = None
+    """Who was matched or enrolled."""
     from_: Moment | None = Field(default=None, alias="from")
+    """Then or later."""
     to: Moment | None = None
+    """Before."""
     outcome: Outcome | None = None
     device_id: DeviceId | None = None
+    """The `location.device_id` of a search or verification."""
 
 
 class LogItem(Answer):
@@ -42,7 +47,9 @@ class LogItem(Answer):
     kind: JobKind
     outcome: Outcome
     code: str | None
+    """Why it was refused or failed."""
     user_id: str | None
+    """Who was matched or enrolled."""
     other_user_ids: list[str]
     """Who else was matched, where all faces of a photo were asked for."""
     nearest_user_id: str | None
@@ -50,10 +57,14 @@ class LogItem(Answer):
     score: float | None
     similarity: float | None
     confidence: float | None
+    """Percent, of the best candidate."""
     threshold: float | None
+    """Percent of confidence that had to be reached."""
     location: dict[str, JsonValue] | None
     photo_hash: str | None
+    """Tells whether two attempts were made with the very same photo."""
     credential: str
+    """The member or API key that asked."""
     correlation_id: str
 
 

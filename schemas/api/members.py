@@ -51,6 +51,7 @@ class PasswordRequest(Request):
     )
 
     new_password: NewPassword
+    """At least 12 characters, whichever; the most easily guessed are refused."""
     current_password: SecretStr | None = Field(default=None, max_length=256)
     """Of the member who is logged in."""
     token: SecretStr | None = Field(default=None, max_length=512)
@@ -89,4 +90,5 @@ class MemberTokenAnswer(MemberAnswer):
     here and never again."""
 
     set_password_token: str | None = None
+    """For POST /me/password, once; null where none was made."""
     set_password_token_expires_at: Instant | None = None

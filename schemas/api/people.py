@@ -19,9 +19,13 @@ class FaceQuery(PageQuery):
     )
 
     user_id: UserId | None = None
+    """Only faces of this user."""
     reference_id: ReferenceId | None = None
+    """Only of users with this reference id."""
     group: Label | None = None
+    """Only faces of users of this group."""
     tag: Label | None = None
+    """Only faces of users with this tag."""
 
 
 class ImageQuery(Request):
@@ -31,6 +35,7 @@ class ImageQuery(Request):
     model_config = examples({"kind": "face"})
 
     kind: Literal["face", "reference"] = "face"
+    """The photo that was enrolled, or its `reference`."""
 
 
 class FaceAnswer(Answer):
@@ -42,12 +47,17 @@ class FaceAnswer(Answer):
     groups: list[str]
     tags: list[str]
     quality: Quality | None
+    """As it was measured at enrolment."""
     box: Box | None
+    """Where the face is in the photo that was enrolled."""
     model: ModelStamp
     created_at: Instant
     enrolled_by: str | None
+    """The credential that enrolled it."""
     has_photo: bool
+    """Whether the photo was kept."""
     has_reference_photo: bool
+    """Whether the photo of a document was kept."""
 
 
 class FacePage(Answer):
@@ -62,7 +72,9 @@ class GivenConsent(Request):
     out). Who wrote it down is known from the credential."""
 
     text_version: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(readable)]
+    """Which version of your text the person agreed to."""
     given_at: Moment | None = None
+    """When; now, if left out."""
 
 
 class ConsentAnswer(Answer):
@@ -83,14 +95,18 @@ class UserQuery(PageQuery):
     )
 
     reference_id: ReferenceId | None = None
+    """Only users with this reference id."""
     full_name: Name | None = None
+    """The whole name, in any letter case."""
     group: Label | None = None
+    """Only users of this group."""
     tag: Label | None = None
+    """Only users with this tag."""
 
 
 class UserPatch(Request):
-    """A JSON merge patch (RFC 7396): what is left out stays, null clears. `metadata` is merged member by
-    member; lists and `consent` are replaced whole."""
+    """What is to change of a person. `metadata` is merged member by member; lists and `consent` are replaced
+    whole."""
 
     model_config = examples(
         {
@@ -107,12 +123,16 @@ class UserPatch(Request):
 
     full_name: Name | None = None
     tags: Labels | None = None
+    """Replaced whole."""
     groups: Labels | None = None
+    """Replaced whole; searches go by them once this is answered."""
     reference_id: ReferenceId | None = None
     metadata: dict[str, JsonValue] | None = None
+    """Merged member by member; null takes one away."""
     valid_until: Moment | None = None
     """From this moment on nobody is matched with the user; a date is its first moment, in UTC."""
     consent: GivenConsent | None = None
+    """Null takes it back."""
 
 
 class UserAnswer(Answer):

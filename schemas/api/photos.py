@@ -52,12 +52,17 @@ class EnrolRequest(PhotoRequest):
     """Your own name for the person."""
     full_name: Name | None = None
     tags: Labels | None = None
+    """Words of yours to list people by."""
     groups: Labels | None = None
+    """What searches can be narrowed to, and API keys bound to."""
     reference_id: ReferenceId | None = None
+    """Another id of the person, such as a badge number."""
     metadata: Metadata | None = None
+    """Whatever else you keep of the person, 4096 bytes of JSON at most."""
     valid_until: Moment | None = None
     """From this moment on nobody is matched with the user; a date is its first moment, in UTC."""
     consent: GivenConsent | None = None
+    """That the person has agreed."""
 
     def fields(
         self, *, consent: Consent | None = None, within_groups: tuple[str, ...] | None = None
@@ -108,6 +113,7 @@ class SearchRequest(PhotoRequest):
     limit: int = Field(default=1, ge=1, le=50)
     """How many candidates are shown at most, one a user."""
     location: Location | None = None
+    """Where the photo was taken, for the access log."""
     face: FaceChoice = "largest"
     """Which faces are searched for: the most prominent one, or `all` of them."""
     investigate: bool = False
@@ -137,9 +143,11 @@ class VerifyRequest(PhotoRequest):
     )
 
     user_id: UserId | None = None
+    """Whom the photo is compared with; or send `other_image`."""
     threshold: Threshold = None
     """As in a search."""
     location: Location | None = None
+    """Where the photo was taken, for the access log."""
 
     def fields(self, *, groups: Collection[str] | None, may_loosen: bool) -> VerifyFields:
         """As a job carries them."""

@@ -16,6 +16,7 @@ class ReadinessAnswer(Answer):
 
     ready: bool
     parts: dict[str, str]
+    """`ready`, or what it is instead, by part."""
 
 
 class ProblemOperation(Answer):
@@ -33,7 +34,9 @@ class ProblemPage(Answer):
     code: str
     status: int
     title: str
+    """What the code means."""
     remedy: str
+    """What to do about it."""
     operations: list[ProblemOperation]
 
 
