@@ -15,6 +15,7 @@ class JobQuery(Request):
     model_config = examples({"wait": 10})
 
     wait: Wait = 0
+    """Seconds to wait for the end; the server's own bound applies where it is lower."""
 
 
 class JobsQuery(PageQuery):
@@ -29,12 +30,15 @@ class JobsQuery(PageQuery):
     correlation_id: str | None = Field(default=None, min_length=1, max_length=128)
     """The `X-Correlation-ID` that it was submitted with."""
     kind: JobKind | None = None
+    """What was to be done."""
     state: JobState | None = None
+    """How far it is."""
     from_: Moment | None = Field(default=None, alias="from")
     """Submitted then or later."""
     to: Moment | None = None
     """Submitted before."""
     wait: Wait = 0
+    """Seconds to wait for the end; the server's own bound applies where it is lower."""
 
 
 class JobAnswer(Answer):

@@ -34,6 +34,7 @@ class LogQuery(PageQuery):
     to: Moment | None = None
     """Before."""
     outcome: Outcome | None = None
+    """What came of it."""
     device_id: DeviceId | None = None
     """The `location.device_id` of a search or verification."""
 

@@ -70,6 +70,36 @@ def test_it_says_all_of_each_operation() -> None:
         assert operation["description"].startswith(operation["summary"])
 
 
+def test_it_says_what_each_parameter_and_each_policy_is() -> None:
+    document = api_document()
+    wordless = [
+        f"{method} {path} {parameter['name']}"
+        for method, path, operation in operations(document)
+        for parameter in operation["parameters"]
+        if "$ref" not in parameter and not parameter.get("description")
+    ]
+    policies = [name for name in document["components"]["schemas"] if name.endswith(("Policy", "Policies"))]
+    assert len(policies) >= 6
+    wordless += [
+        f"{policy}.{name}"
+        for policy in policies
+        for name, member in document["components"]["schemas"][policy]["properties"].items()
+        if not member.get("description")
+    ]
+    assert wordless == []
+
+
+def test_a_patch_keeps_what_is_left_out() -> None:
+    """A generated client would send a default that it was told of."""
+    schemas = api_document()["components"]["schemas"]
+    patches = [schema for name, schema in schemas.items() if name.endswith("MergePatch")]
+    assert len(patches) == 2
+    for patch in patches:
+        for member in patch["properties"].values():
+            assert "default" not in member
+            assert {"type": "null"} in member["anyOf"]
+
+
 def test_each_code_is_answered_by_some_operation() -> None:
     answered = {code for _, _, operation in operations(api_document()) for code in codes_of(operation)}
     shown_once = set[str]() if any(route.answers_secret for route in ROUTES) else {"secret_already_shown"}
