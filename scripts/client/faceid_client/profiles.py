@@ -43,7 +43,7 @@ class Profile:
         found = replace(found, url=url or found.url, ca_file=ca_file or found.ca_file)
         if not found.url or not (found.api_key or found.refresh_token):
             raise NotLoggedIn(
-                f"Not logged in (profile {name}). Log in, or set FACEID_URL and FACEID_API_KEY."
+                f"Not logged in (profile {name}), and FACEID_URL and FACEID_API_KEY are not both set."
             )
         return found
 
