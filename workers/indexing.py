@@ -9,6 +9,7 @@ import numpy as np
 
 from infra.documents.port import AlreadyExists, Documents
 from infra.keys.company import CompanyKey, CompanyKeyGone
+from infra.repositories.changing import changed_record, replaced_record
 from infra.repositories.collections import FACES, INDEX_MARKS
 from infra.services import Services
 from infra.vectors.port import Point, Vectors
@@ -85,11 +86,8 @@ class Indexer:
         except AlreadyExists:
             known = await documents.get(INDEX_MARKS, company_id, self._collection)
         if known is not None and known.change < change:
-            newer = mark.model_copy(update={"version": known.version + 1})
             # Losing this race is fine: the mark is then further than ours.
-            await documents.compare_and_set(
-                INDEX_MARKS, company_id, newer, expected={"version": known.version}, synced=False
-            )
+            await replaced_record(documents, INDEX_MARKS, company_id, known, mark, synced=False)
 
     async def _position(self, company_id: UUID) -> int:
         if company_id not in self._applied:
@@ -122,12 +120,11 @@ class Indexer:
 
 async def take_back_mark(documents: Documents, company_id: UUID, collection: str) -> None:
     """Say that nothing of a company is known to be in its index."""
-    while known := await documents.get(INDEX_MARKS, company_id, collection):
-        none = known.model_copy(update={"change": 0, "version": known.version + 1})
-        if await documents.compare_and_set(
-            INDEX_MARKS, company_id, none, expected={"version": known.version}
-        ):
-            return
+
+    def none(known: IndexMark) -> IndexMark:
+        return known.model_copy(update={"change": 0})
+
+    await changed_record(documents, INDEX_MARKS, company_id, collection, none)
 
 
 def open_template(key: CompanyKey, record: FaceRecord) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

@@ -5,6 +5,7 @@ from typing import Final
 
 from infra.clock import Clock
 from infra.documents.port import AlreadyExists, Documents
+from infra.repositories.changing import replaced_record
 from infra.repositories.collections import ATTEMPTS
 from schemas.ids import PLATFORM
 from schemas.records import Attempts
@@ -36,8 +37,6 @@ class DocumentAttempts:
                 except AlreadyExists:
                     continue
                 return first.count
-            count, version = known.count + 1, known.version + 1
-            more = Attempts(id=key, version=version, count=count, expires_at=expires_at)
-            expected = {"version": known.version}
-            if await self._documents.compare_and_set(ATTEMPTS, PLATFORM, more, expected=expected):
-                return count
+            more = known.model_copy(update={"count": known.count + 1, "expires_at": expires_at})
+            if await replaced_record(self._documents, ATTEMPTS, PLATFORM, known, more) is not None:
+                return more.count

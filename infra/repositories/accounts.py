@@ -11,6 +11,7 @@ from infra.clock import Clock
 from infra.documents.port import AlreadyExists, Documents
 from infra.keys.company import CompanyKey, CompanyKeyExists, CompanyKeys
 from infra.keys.platform import PlatformKey
+from infra.repositories.changing import changed_record, replaced_record
 from infra.repositories.collections import COMPANIES, LOGINS, MEMBERS, SESSIONS
 from schemas.access import Role
 from schemas.ids import PLATFORM, Entropy, companion_id, new_id
@@ -140,8 +141,10 @@ class Accounts:
     async def session(self, company_id: UUID, session_id: str) -> Session | None:
         """A session that is open: not ended, not past its time."""
         session = await self.documents.get(SESSIONS, company_id, session_id)
-        open_ = session is not None and session.ended_at is None and session.expires_at > self.clock.now()
-        return session if open_ else None
+        return session if session is not None and self._lasts(session) else None
+
+    def _lasts(self, session: Session) -> bool:
+        return session.ended_at is None and session.expires_at > self.clock.now()
 
     async def signed_in(self, company_id: UUID, session_id: str, member_id: str) -> Member | None:
         """The member whose session this is, if it counts: open, begun under the password that the member now
@@ -161,31 +164,22 @@ class Accounts:
     ) -> bool:
         """Replace the refresh token's hash; False if somebody else did so first."""
         expires_at = self.clock.now() + timedelta(seconds=life_s)
-        rotated = session.model_copy(
-            update={"version": session.version + 1, "refresh_hash": refresh_hash, "expires_at": expires_at}
-        )
-        return await self.documents.compare_and_set(
-            SESSIONS, company_id, rotated, expected={"version": session.version}
-        )
+        rotated = session.model_copy(update={"refresh_hash": refresh_hash, "expires_at": expires_at})
+        return await replaced_record(self.documents, SESSIONS, company_id, session, rotated) is not None
 
     async def carry_session(self, company_id: UUID, session_id: str, epoch: int) -> None:
         """Let the session in which a password was changed outlive the change."""
-        while True:
-            session = await self.session(company_id, session_id)
-            if session is None:
-                return
-            carried = session.model_copy(update={"version": session.version + 1, "epoch": epoch})
-            expected = {"version": session.version}
-            if await self.documents.compare_and_set(SESSIONS, company_id, carried, expected=expected):
-                return
+
+        def carried(session: Session) -> Session | None:
+            return session.model_copy(update={"epoch": epoch}) if self._lasts(session) else None
+
+        await changed_record(self.documents, SESSIONS, company_id, session_id, carried)
 
     async def end_session(self, company_id: UUID, session_id: str) -> None:
         """End a session: its access and refresh tokens stop working at once."""
-        while True:
-            session = await self.documents.get(SESSIONS, company_id, session_id)
-            if session is None or session.ended_at is not None:
-                return
-            ended = session.model_copy(update={"version": session.version + 1, "ended_at": self.clock.now()})
-            expected = {"version": session.version}
-            if await self.documents.compare_and_set(SESSIONS, company_id, ended, expected=expected):
-                return
+
+        def ended(session: Session) -> Session | None:
+            now = self.clock.now()
+            return session.model_copy(update={"ended_at": now}) if session.ended_at is None else None
+
+        await changed_record(self.documents, SESSIONS, company_id, session_id, ended)

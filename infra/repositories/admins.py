@@ -17,6 +17,7 @@ from uuid import UUID
 from infra.clock import Clock
 from infra.documents.port import Documents
 from infra.keys.errors import CompanyKeyGone
+from infra.repositories.changing import replaced_record
 from infra.repositories.collections import COMPANIES, MEMBERS
 from schemas.access import Role
 from schemas.records import Company, CompanyState, StepDown
@@ -76,7 +77,7 @@ class Admins:
             if member is None or member.role is not Role.ADMIN or member.password_hash is None:
                 return
             counted = company.model_copy(update={"admin_ids": (*company.admin_ids, member_id)})
-            if await _replaced(self.documents, company_id, company, counted):
+            if await replaced_record(self.documents, COMPANIES, company_id, company, counted) is not None:
                 return
 
     def _under_way(self, company: Company) -> tuple[StepDown, ...]:
@@ -99,14 +100,5 @@ async def changed_company(
     it was."""
     while True:
         company = await open_company(documents, company_id)
-        if await _replaced(documents, company_id, company, change(company)):
+        if await replaced_record(documents, COMPANIES, company_id, company, change(company)) is not None:
             return company
-
-
-async def _replaced(documents: Documents, company_id: UUID, company: Company, new: Company) -> bool:
-    return await documents.compare_and_set(
-        COMPANIES,
-        company_id,
-        new.model_copy(update={"version": company.version + 1}),
-        expected={"version": company.version},
-    )

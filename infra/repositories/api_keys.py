@@ -9,6 +9,7 @@ from infra.clock import Clock
 from infra.crypto.opaque import NewToken
 from infra.documents.port import AlreadyExists, Documents, Page, Scalar
 from infra.keys.company import CompanyKeys
+from infra.repositories.changing import changed_record
 from infra.repositories.collections import API_KEYS
 from schemas.access import Scope
 from schemas.records import ApiKey
@@ -110,14 +111,8 @@ class ApiKeys:
     async def _changed(
         self, company_id: UUID, key_id: str, change: Callable[[ApiKey], ApiKey]
     ) -> ApiKey | None:
-        while True:
-            key = await self.get(company_id, key_id)
-            if key is None:
-                return None
-            new = change(key).model_copy(update={"version": key.version + 1})
-            expected = {"version": key.version}
-            if await self.documents.compare_and_set(API_KEYS, company_id, new, expected=expected):
-                return new
+        written = await changed_record(self.documents, API_KEYS, company_id, key_id, change)
+        return written[1] if written is not None else None
 
 
 def _shown(key: ApiKey, secret: NewToken) -> ApiKey:

@@ -12,6 +12,7 @@ from infra.documents.port import AlreadyExists, Documents
 from infra.keys.company import CompanyKeys
 from infra.keys.platform import PlatformKey
 from infra.keys.scoped import ScopedKey
+from infra.repositories.changing import replaced_record
 from infra.repositories.collections import CLAIMS
 from schemas.ids import PLATFORM
 from schemas.records import Claim
@@ -85,7 +86,6 @@ class Claims:
         renewed = made_id != claim.made_id
         taken = claim.model_copy(
             update={
-                "version": claim.version + 1,
                 "fingerprint": fingerprint,
                 "made_id": made_id,
                 "claimed_at": now,
@@ -96,12 +96,12 @@ class Claims:
                 "expires_at": now + KEPT_FOR if renewed else claim.expires_at,
             }
         )
-        return taken if await self._changed(by, claim, taken, synced=False) else None
+        return await self._replaced(by, claim, taken, synced=False)
 
     async def mark_accepted(self, by: Claimant, claim: Claim) -> None:
         """The request is being answered with 202."""
-        accepted = claim.model_copy(update={"version": claim.version + 1, "accepted": True})
-        await self._changed(by, claim, accepted, synced=False)
+        accepted = claim.model_copy(update={"accepted": True})
+        await self._replaced(by, claim, accepted, synced=False)
 
     async def keep(self, by: Claimant, claim: Claim, answer: KeptAnswer | None) -> bool:
         """Keep the answer; None for one that held a secret, of which only that it was given is kept.
@@ -111,13 +111,13 @@ class Claims:
         sealed = None
         if answer is not None:
             sealed = (await self._key(by)).seal_text("claim.answer", claim.id, answer.model_dump_json())
-        kept = {"version": claim.version + 1, "answer_sealed": sealed, "secret_shown": answer is None}
-        return await self._changed(by, claim, claim.model_copy(update=kept), synced=True)
+        kept = claim.model_copy(update={"answer_sealed": sealed, "secret_shown": answer is None})
+        return await self._replaced(by, claim, kept, synced=True) is not None
 
     async def release(self, by: Claimant, claim: Claim) -> None:
         """Let the next request under the key begin at once. The same request goes on under the same id."""
-        free = claim.model_copy(update={"version": claim.version + 1, "free": True})
-        await self._changed(by, claim, free, synced=False)
+        free = claim.model_copy(update={"free": True})
+        await self._replaced(by, claim, free, synced=False)
 
     async def answer(self, by: Claimant, claim: Claim) -> KeptAnswer | None:
         """The answer that was kept; None where there is none."""
@@ -126,10 +126,8 @@ class Claims:
         key = await self._key(by)
         return KeptAnswer.model_validate_json(key.open_text("claim.answer", claim.id, claim.answer_sealed))
 
-    async def _changed(self, by: Claimant, old: Claim, new: Claim, *, synced: bool) -> bool:
-        return await self.documents.compare_and_set(
-            CLAIMS, by.scope_id, new, expected={"version": old.version}, synced=synced
-        )
+    async def _replaced(self, by: Claimant, claim: Claim, new: Claim, *, synced: bool) -> Claim | None:
+        return await replaced_record(self.documents, CLAIMS, by.scope_id, claim, new, synced=synced)
 
     async def _key(self, by: Claimant) -> ScopedKey:
         return self.platform if by.scope_id == PLATFORM else await self.keys.get(by.scope_id)

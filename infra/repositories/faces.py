@@ -8,6 +8,7 @@ from uuid import UUID
 
 from infra.clock import Clock
 from infra.documents.port import AlreadyExists, Documents, Page, Range, Scalar
+from infra.repositories.changing import replaced_record
 from infra.repositories.collections import FACES
 from infra.repositories.scanning import sifted
 from schemas.records import FaceRecord, FaceState
@@ -138,7 +139,6 @@ class Faces:
                 return None
             emptied = record.model_copy(
                 update={
-                    "version": record.version + 1,
                     "change": await self.last_change(company_id) + 1,
                     "state": FaceState.DELETED,
                     "job_id": None,
@@ -165,14 +165,12 @@ class Faces:
             if record is None or record.state is not FaceState.ACTIVE:
                 return False
             change = await self.last_change(company_id) + 1
-            touched = record.model_copy(update={"version": record.version + 1, "change": change})
+            touched = record.model_copy(update={"change": change})
             if await self._replaced(company_id, record, touched):
                 return True
 
     async def _replaced(self, company_id: UUID, record: FaceRecord, new: FaceRecord) -> bool:
         try:
-            return await self.documents.compare_and_set(
-                FACES, company_id, new, expected={"version": record.version}
-            )
+            return await replaced_record(self.documents, FACES, company_id, record, new) is not None
         except AlreadyExists:
             return False  # Another change took the number: read again and take the next.

@@ -10,6 +10,7 @@ from infra.clock import Clock
 from infra.documents.port import AlreadyExists, Documents, Page, Range, Scalar
 from infra.keys.company import CompanyKey, CompanyKeys
 from infra.repositories.access_log import LogEntry, begun, logged, opened_details, without_user
+from infra.repositories.changing import replaced_record
 from infra.repositories.collections import JOBS
 from schemas.events import Event
 from schemas.ids import derived_id
@@ -154,10 +155,8 @@ class Jobs:
 
     async def mark_told(self, company_id: UUID, job: JobRecord) -> None:
         """The job's events are with those who follow. Unsynced: telling them again is harmless."""
-        told = job.model_copy(update={"version": job.version + 1, "events_pending": False})
-        await self.documents.compare_and_set(
-            JOBS, company_id, told, expected={"version": job.version}, synced=False
-        )
+        told = job.model_copy(update={"events_pending": False})
+        await replaced_record(self.documents, JOBS, company_id, job, told, synced=False)
 
     async def untold(self, company_id: UUID, before: datetime, *, limit: int) -> tuple[JobRecord, ...]:
         """Ended jobs whose events have been waiting since before a time."""

@@ -11,6 +11,7 @@ from infra.keys.company import CompanyKeys
 from infra.keys.platform import PlatformKey
 from infra.repositories.accounts import EmailTaken
 from infra.repositories.admins import Admins, open_company
+from infra.repositories.changing import changed_record
 from infra.repositories.collections import LOGINS, MEMBERS
 from schemas.access import Role
 from schemas.ids import PLATFORM
@@ -201,12 +202,4 @@ class Members:
     async def _change(
         self, company_id: UUID, member_id: str, change: Callable[[Member], Member | None]
     ) -> tuple[Member, Member] | None:
-        while True:
-            member = await self.get(company_id, member_id)
-            new = change(member) if member is not None else None
-            if member is None or new is None:
-                return None
-            new = new.model_copy(update={"version": member.version + 1})
-            expected = {"version": member.version}
-            if await self.documents.compare_and_set(MEMBERS, company_id, new, expected=expected):
-                return member, new
+        return await changed_record(self.documents, MEMBERS, company_id, member_id, change)

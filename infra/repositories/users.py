@@ -9,6 +9,7 @@ from uuid import UUID
 from infra.clock import Clock
 from infra.documents.port import AlreadyExists, Documents, Page, Scalar
 from infra.keys.company import CompanyKey, CompanyKeys
+from infra.repositories.changing import replaced_record
 from infra.repositories.collections import USERS
 from infra.repositories.person import Person, full_name_hash, opened, reference_hash, sealed
 from infra.repositories.scanning import sifted
@@ -112,20 +113,11 @@ class Users:
             if (user.epoch if user else 0) != epoch:
                 raise EpochMoved
             updated = self._enrolled(key, user, user_hash, epoch, fields)
-            groups_changed = user is not None and set(user.groups) != set(updated.groups)
             if user == updated:
                 return updated, False
-            if user is None:
-                try:
-                    await self.documents.insert(USERS, company_id, updated, synced=False)
-                except AlreadyExists:
-                    continue
-                return updated, False
-            expected = {"version": user.version}
-            if await self.documents.compare_and_set(
-                USERS, company_id, updated, expected=expected, synced=False
-            ):
-                return updated, groups_changed
+            written = await self._put(company_id, user, updated, synced=False)
+            if written is not None:
+                return written, user is not None and set(user.groups) != set(written.groups)
 
     async def change(self, company_id: UUID, user: User, given: Mapping[str, Any]) -> User | None:
         """Change what is given of a person, by the names that `Person` has; None clears. Answers the user as
@@ -133,12 +125,8 @@ class Users:
         if not given:
             return user
         fields = sealed(await self.keys.get(company_id), user.id, given)
-        changed = user.model_copy(
-            update={**fields, "version": user.version + 1, "updated_at": self.clock.now()}
-        )
-        expected = {"version": user.version}
-        done = await self.documents.compare_and_set(USERS, company_id, changed, expected=expected)
-        return changed if done else None
+        changed = user.model_copy(update={**fields, "updated_at": self.clock.now()})
+        return await replaced_record(self.documents, USERS, company_id, user, changed)
 
     async def erase(self, company_id: UUID, user_hash: str, epoch: int) -> bool:
         """Raise the user's epoch above `epoch` and leave an empty shell; False if it is above it already.
@@ -153,7 +141,6 @@ class Users:
             now = self.clock.now()
             shell = User(
                 id=user_hash,
-                version=user.version + 1 if user else 1,
                 state=UserState.ERASED,
                 epoch=epoch + 1,
                 user_id_sealed=None,
@@ -161,18 +148,20 @@ class Users:
                 updated_at=now,
                 expires_at=now + SHELL_KEPT_FOR,
             )
-            if await self._replaced(company_id, user, shell):
+            if await self._put(company_id, user, shell) is not None:
                 return True
 
-    async def _replaced(self, company_id: UUID, user: User | None, new: User) -> bool:
+    async def _put(
+        self, company_id: UUID, user: User | None, new: User, *, synced: bool = True
+    ) -> User | None:
+        """Write `new` where `user` was found, or nobody (None); None if it is not as it was read."""
         if user is not None:
-            expected = {"version": user.version}
-            return await self.documents.compare_and_set(USERS, company_id, new, expected=expected)
+            return await replaced_record(self.documents, USERS, company_id, user, new, synced=synced)
         try:
-            await self.documents.insert(USERS, company_id, new)
+            await self.documents.insert(USERS, company_id, new, synced=synced)
         except AlreadyExists:
-            return False
-        return True
+            return None
+        return new
 
     async def open(self, company_id: UUID, user: User) -> Person:
         """The person behind an active user record."""
@@ -185,7 +174,6 @@ class Users:
         known = user if user and user.state is UserState.ACTIVE else None
         base = known or User(
             id=user_hash,
-            version=user.version if user else 0,
             state=UserState.ACTIVE,
             epoch=epoch,
             user_id_sealed=key.seal_text("user.id", user_hash, fields.user_id),
@@ -198,8 +186,7 @@ class Users:
             given["groups"] = regrouped(base.groups, fields.groups, within=fields.within_groups)
         if known is not None and not given:
             return known
-        update = {**sealed(key, user_hash, given), "version": base.version + 1, "updated_at": now}
-        return base.model_copy(update=update)
+        return base.model_copy(update={**sealed(key, user_hash, given), "updated_at": now})
 
 
 def regrouped(

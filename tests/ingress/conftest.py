@@ -18,6 +18,7 @@ from infra.clock import Clock, SystemClock
 from infra.keys.from_url import open_key_store
 from infra.keys.master import MasterKey
 from infra.opening import open_services
+from infra.repositories.changing import replaced_record
 from infra.repositories.collections import FACES, MEMBERS
 from infra.services import Services
 from infra.settings import Settings
@@ -190,10 +191,8 @@ class Client:
         member_id = (await self.services.documents.find(MEMBERS, self.company_id)).items[0].id
         member = await self.services.documents.get(MEMBERS, self.company_id, member_id)
         assert isinstance(member, Member)
-        changed = member.model_copy(update={"role": role, "version": member.version + 1})
-        assert await self.services.documents.compare_and_set(
-            MEMBERS, self.company_id, changed, expected={"version": member.version}
-        )
+        changed = member.model_copy(update={"role": role})
+        assert await replaced_record(self.services.documents, MEMBERS, self.company_id, member, changed)
         return self
 
     async def enrol(self, user_id: str = "ada", **options: Any) -> Answer:
@@ -267,7 +266,6 @@ async def keep_photo(client: Client, face_id: str, photo: bytes, kind: str = "ph
     await services.objects.put(company_id, photo_key, key.seal_photo(photo_key, photo))
     record = await services.faces.get(company_id, UUID(face_id))
     assert record is not None
-    kept = record.model_copy(update={kind: photo_key, "version": record.version + 1})
-    expected = {"version": record.version}
-    assert await services.documents.compare_and_set(FACES, company_id, kept, expected=expected)
+    kept = record.model_copy(update={kind: photo_key})
+    assert await replaced_record(services.documents, FACES, company_id, record, kept)
     return photo_key
