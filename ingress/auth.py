@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -15,6 +15,7 @@ from infra.keys.errors import CompanyKeyGone
 from infra.repositories.accounts import is_open
 from infra.services import Services
 from schemas.access import KEY_SCOPES, ROLE_SCOPES, Scope
+from schemas.policies import CompanyPolicies
 from schemas.problems import ProblemError
 from schemas.records import ApiKey
 
@@ -28,6 +29,8 @@ class Identity:
     company_id: UUID
     credential: str
     scopes: frozenset[Scope]
+    policies: CompanyPolicies = field(kw_only=True)
+    """The company's, as they were when the request came."""
     groups: frozenset[str] | None = None
     """The only groups of users that the credential has to do with; None for all there are."""
     member_id: str | None = None
@@ -90,15 +93,17 @@ class Authenticator:
             claims = self.access_tokens.verify(token)
         except TokenInvalid as refusal:
             raise ProblemError(refusal.code) from None
-        member = await self.services.accounts.signed_in(
+        found = await self.services.accounts.signed_in(
             claims.company_id, str(claims.session_id), str(claims.member_id)
         )
-        if member is None:
+        if found is None:
             raise ProblemError("invalid_token")
+        company, member = found
         return Identity(
             claims.company_id,
             f"member:{member.id}",
             ROLE_SCOPES[member.role],
+            policies=company.policies,
             member_id=member.id,
             session_id=claims.session_id,
         )
@@ -115,7 +120,9 @@ class Authenticator:
         if key is None or not is_open(company) or not _stands(key, presented, self.services.clock.now()):
             raise ProblemError("invalid_api_key")
         groups = None if key.groups is None else frozenset(key.groups)
-        return Identity(company_id, f"key:{key.id}", frozenset(key.scopes), groups=groups)
+        return Identity(
+            company_id, f"key:{key.id}", frozenset(key.scopes), policies=company.policies, groups=groups
+        )
 
 
 def has_credential(request: web.Request) -> bool:

@@ -6,7 +6,6 @@ from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
 from ingress.calls import Call
 from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
-from schemas.policies import RetentionPolicy
 from schemas.problems import ProblemError
 
 _EVENTS: Final = {
@@ -44,8 +43,7 @@ async def recorded(call: Call, kind: JobKind, problem: ProblemError) -> ProblemE
         code=problem.code,
         log=LogEntry(outcome=Outcome.REFUSED, details=LogDetails(id=job.id, location=location)),
     )
-    company = await services.accounts.company(call.company_id)
-    retention = company.policies.retention if company else RetentionPolicy()
+    retention = call.identity.policies.retention
     if not await services.jobs.record_refusal(call.company_id, job, ending, retention):
         return ProblemError("idempotency_in_progress", job_id=job.id)
     return named

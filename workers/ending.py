@@ -37,11 +37,19 @@ class Finisher:
     relay: Relay
 
     async def finish(
-        self, company_id: UUID, job: JobRecord, ending: Ending, *, keep_blob: bool = False
+        self,
+        company_id: UUID,
+        job: JobRecord,
+        ending: Ending,
+        *,
+        retention: RetentionPolicy | None = None,
+        keep_blob: bool = False,
     ) -> tuple[JobRecord, bool]:
-        """End the job; answers how it ended, and whether it was this call that ended it."""
-        company = await self.services.accounts.company(company_id)
-        retention = company.policies.retention if company else RetentionPolicy()
+        """End the job; answers how it ended, and whether it was this call that ended it. `retention` is the
+        company's, where its record has been read for the job already."""
+        if retention is None:
+            company = await self.services.accounts.company(company_id)
+            retention = company.policies.retention if company else RetentionPolicy()
         ended, won = await self.services.jobs.end(company_id, job, ending, retention)
         if job.reply_to is not None:
             await self.services.broker.reply(job.reply_to, company_id, UUID(job.id))

@@ -1,6 +1,7 @@
 """The face stage: what costs compute. Photos become templates; what is asked of them is answered, and an
 enrolment goes on to be decided."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -53,8 +54,9 @@ class FaceStage:
             key = await services.keys.get(company_id)
         except CompanyKeyGone:
             return None  # The company was deleted, and with it the right and the means to do this.
-        job = await services.jobs.get(company_id, header.job_id)
-        company = await services.accounts.company(company_id)
+        job, company = await asyncio.gather(
+            services.jobs.get(company_id, header.job_id), services.accounts.company(company_id)
+        )
         if job is None or job.wrapped_key is None or not is_open(company):
             return None
         now = services.clock.now()
@@ -85,7 +87,8 @@ class FaceStage:
         """Answer the job, or send an enrolment on; when this returns, what came of it is saved."""
         ending = await self._ending(opened, answers)
         if ending is not None:
-            await self.finisher.finish(opened.company_id, opened.job, ending)
+            retention = opened.policies.retention
+            await self.finisher.finish(opened.company_id, opened.job, ending, retention=retention)
 
     async def _ending(self, opened: Opened, answers: Answers) -> Ending | None:
         for place, answer in enumerate(answers):

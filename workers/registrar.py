@@ -25,7 +25,7 @@ from infra.vectors.port import Template
 from schemas.ids import derived_id
 from schemas.jobs import JobKind, JobRecord, JobState
 from schemas.messages import RegroupingBody, RemovalBody, TemplateBody, decode_message
-from schemas.policies import CompanyPolicies
+from schemas.policies import CompanyPolicies, RetentionPolicy
 from schemas.records import Company, FaceRecord, FaceState
 from schemas.scoring import Calibration
 from workers.duplicates import OtherUser, OwnFace, Verdict, judge
@@ -151,7 +151,7 @@ class Registrar:
             await self._indexer.catch_up(company_id)
             self._gallery.forget_size(company_id)
         for enrolment in enrolments:
-            await self._finish(company_id, enrolment)
+            await self._finish(company_id, enrolment, company.policies.retention)
 
     async def _decide(self, run: _Run, enrolments: Sequence[_Enrolment]) -> list[_Enrolment]:
         """Decide one after another; answers those that are left when somebody else has changed the
@@ -249,10 +249,12 @@ class Registrar:
             for face in await services.faces.active_of_user(run.company_id, enrolment.user_hash):
                 await services.faces.touch(run.company_id, UUID(face.id))
 
-    async def _finish(self, company_id: UUID, enrolment: _Enrolment) -> None:
+    async def _finish(self, company_id: UUID, enrolment: _Enrolment, retention: RetentionPolicy) -> None:
         if enrolment.ending is None:
             raise RuntimeError("an enrolment was left undecided")
-        ended, _ = await self._finisher.finish(company_id, enrolment.job, enrolment.ending)
+        ended, _ = await self._finisher.finish(
+            company_id, enrolment.job, enrolment.ending, retention=retention
+        )
         if ended.state is not JobState.SUCCEEDED:
             await self._take_back(company_id, enrolment.face_id)
         kept = ended.state is JobState.SUCCEEDED and enrolment.kept_as == str(enrolment.face_id)

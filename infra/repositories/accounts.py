@@ -146,9 +146,11 @@ class Accounts:
     def _lasts(self, session: Session) -> bool:
         return session.ended_at is None and session.expires_at > self.clock.now()
 
-    async def signed_in(self, company_id: UUID, session_id: str, member_id: str) -> Member | None:
-        """The member whose session this is, if it counts: open, begun under the password that the member now
-        has, and in a company that is not closed."""
+    async def signed_in(
+        self, company_id: UUID, session_id: str, member_id: str
+    ) -> tuple[Company, Member] | None:
+        """The company and the member whose session this is, if it counts: open, begun under the password that
+        the member now has, and in a company that is not closed."""
         company, member, session = await asyncio.gather(
             self.company(company_id),
             self.member(company_id, member_id),
@@ -157,7 +159,7 @@ class Accounts:
         if member is None or session is None or not is_open(company):
             return None
         counts = session.member_id == member.id and session.epoch == member.epoch
-        return member if counts else None
+        return (company, member) if counts else None
 
     async def rotate_session(
         self, company_id: UUID, session: Session, *, refresh_hash: bytes, life_s: int

@@ -13,7 +13,6 @@ from ingress.validation import invalid_fields
 from schemas.access import Scope
 from schemas.api.photos import DetectRequest, EnrolRequest, SearchRequest, VerifyRequest
 from schemas.jobs import JobRecord
-from schemas.policies import CompanyPolicies
 from schemas.problems import FieldError, ProblemError
 from schemas.recognition import PhotoLimits
 from schemas.records import UserState
@@ -77,7 +76,7 @@ async def _submit_enrolment(call: Call, body: Photographed[EnrolRequest], *, syn
 async def _submit_search(call: Call, body: Photographed[SearchRequest], *, synced: bool) -> JobRecord:
     if body.fields.investigate:
         call.identity.require(Scope.INVESTIGATE)
-    may_loosen = await _may_loosen(call, body.fields.threshold)
+    may_loosen = _may_loosen(call, body.fields.threshold)
     groups = call.identity.narrowed(body.fields.groups)
     check_photo(body.photo, _limits(call))
     return await call.services.submission.search(
@@ -94,7 +93,7 @@ async def _submit_verification(call: Call, body: Photographed[VerifyRequest], *,
     if (asked.user_id is None) == (body.second_photo is None):
         message = "exactly one of user_id and other_image is needed"
         raise invalid_fields([FieldError(field=name, message=message) for name in ("user_id", "other_image")])
-    may_loosen = await _may_loosen(call, asked.threshold)
+    may_loosen = _may_loosen(call, asked.threshold)
     check_photos(body, _limits(call))
     against = await _subject(call, asked.user_id) if asked.user_id is not None else body.second_photo or b""
     return await services.submission.verify(
@@ -116,16 +115,14 @@ async def _subject(call: Call, user_id: str) -> Subject:
     return Subject(user.id, user.epoch)
 
 
-async def _may_loosen(call: Call, threshold_percent: float | None) -> bool:
+def _may_loosen(call: Call, threshold_percent: float | None) -> bool:
     """A request may ask for more certainty than the company's policy; for less, only who may investigate.
 
     Raises `ProblemError("threshold_too_low")`."""
     if call.identity.may(Scope.INVESTIGATE):
         return True
     if threshold_percent is not None:
-        company = await call.services.accounts.company(call.company_id)
-        policies = company.policies if company else CompanyPolicies()
-        least_percent = policies.match.threshold_percent
+        least_percent = call.identity.policies.match.threshold_percent
         if threshold_percent < least_percent:
             raise ProblemError("threshold_too_low", f"Ask for at least {least_percent:g} %.")
     return False

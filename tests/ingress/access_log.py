@@ -1,18 +1,12 @@
-"""Entries of the access log made straight in the repository, and callers as a test wants them."""
+"""Entries of the access log made straight in the repository."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import pytest
-from aiohttp import web
-
 from infra.clock import system_entropy
 from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
-from ingress.auth import Authenticator, Identity
-from schemas.access import Scope
 from schemas.ids import new_id
 from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
 from schemas.policies import RetentionPolicy
@@ -83,26 +77,3 @@ def without_details(job: JobRecord) -> Ending:
         event_type="job.expired",
         log=LogEntry(outcome=Outcome.EXPIRED),
     )
-
-
-def bind(
-    client: Client,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    credential: str,
-    groups: Iterable[str] | None,
-    scopes: Iterable[Scope],
-) -> pytest.MonkeyPatch:
-    """Make every caller this one, until the answer is undone or the test ends."""
-    identity = Identity(
-        client.company_id,
-        credential,
-        frozenset(scopes),
-        groups=None if groups is None else frozenset(groups),
-    )
-
-    async def identify(_: Authenticator, request: web.Request) -> Identity:
-        return identity
-
-    monkeypatch.setattr(Authenticator, "identify", identify)
-    return monkeypatch

@@ -207,17 +207,17 @@ class Client:
 
 
 @pytest.fixture
-def bind(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Whoever calls from now on is bound to these groups, as a key is; to none when there are none."""
+def calls_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Whoever calls from now on is taken for this: fields of `Identity`, in place of their own."""
     identify = Authenticator.identify
 
-    def bind(*groups: str) -> None:
-        async def bound(self: Authenticator, request: web.Request) -> Identity:
-            return replace(await identify(self, request), groups=frozenset(groups) or None)
+    def calls_as(**fields: Any) -> None:
+        async def taken(self: Authenticator, request: web.Request) -> Identity:
+            return replace(await identify(self, request), **fields)
 
-        monkeypatch.setattr(Authenticator, "identify", bound)
+        monkeypatch.setattr(Authenticator, "identify", taken)
 
-    return bind
+    return calls_as
 
 
 def _is_json(content_type: str, content: bytes) -> bool:

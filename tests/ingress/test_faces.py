@@ -263,12 +263,12 @@ async def test_a_photo_goes_with_its_face(client: Client) -> None:
 
 
 async def test_a_bound_key_sees_the_faces_of_its_groups_only(
-    client: Client, bind: Callable[..., None]
+    client: Client, calls_as: Callable[..., None]
 ) -> None:
     inside = await enrol(client, "in", groups='["hq", "lab"]')
     outside = await enrol(client, "out", groups="lab")
     await keep_photo(client, outside, jpeg())
-    bind("hq")
+    calls_as(groups=frozenset({"hq"}))
     assert await listed(client) == ["in"]
     assert await listed(client, "user_id=in") == ["in"]
     assert await listed(client, "user_id=out") == []

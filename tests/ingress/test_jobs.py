@@ -1,11 +1,9 @@
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aiohttp import web
 
-from ingress.auth import Authenticator, Identity
 from ingress.resources.jobs import SEEN_WITH
 from schemas.access import KEY_SCOPES, Scope
 from schemas.jobs import JobKind, JobState
@@ -193,21 +191,9 @@ async def test_a_page_that_looked_through_too_much_is_short_and_goes_on(
     assert len(await listed(client, "&correlation_id=same&kind=enroll")) == 1
 
 
-def use(
-    monkeypatch: pytest.MonkeyPatch,
-    client: Client,
-    scopes: Iterable[Scope],
-    *,
-    groups: frozenset[str] | None = None,
-    credential: str = "key:1",
-) -> None:
-    """From now on the client's calls are an API key's."""
-    identity = Identity(client.company_id, credential, frozenset(scopes), groups)
-
-    async def identify(_self: Authenticator, _request: web.Request) -> Identity:
-        return identity
-
-    monkeypatch.setattr(Authenticator, "identify", identify)
+def key(*scopes: Scope, number: int = 1) -> dict[str, Any]:
+    """Who calls with an API key of these scopes."""
+    return {"credential": f"key:{number}", "member_id": None, "scopes": frozenset(scopes)}
 
 
 async def seen(client: Client) -> set[str]:
@@ -224,7 +210,7 @@ def test_each_kind_of_job_is_seen_with_some_scope() -> None:
 
 
 async def test_a_key_sees_the_kinds_that_its_scopes_are_about(
-    client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    client: Client, worker: Worker, calls_as: Callable[..., None]
 ) -> None:
     await some_jobs(client, worker)
     everything = await listed(client)
@@ -236,7 +222,7 @@ async def test_a_key_sees_the_kinds_that_its_scopes_are_about(
         Scope.FACES_WRITE: people,
         Scope.INVESTIGATE: set[str](),
     }.items():
-        use(monkeypatch, client, {scope})
+        calls_as(**key(scope))
         assert (scope, await seen(client)) == (scope, kinds)
         for job in everything:
             answer = await client.call("GET", f"/jobs/{job['job_id']}")
@@ -246,11 +232,11 @@ async def test_a_key_sees_the_kinds_that_its_scopes_are_about(
 
 
 async def test_a_key_that_is_bound_to_groups_sees_its_own_jobs_only(
-    client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    client: Client, worker: Worker, calls_as: Callable[..., None]
 ) -> None:
     await some_jobs(client, worker)
     foreign = (await listed(client))[0]["job_id"]
-    use(monkeypatch, client, KEY_SCOPES, groups=frozenset({"hq"}))
+    calls_as(**key(*KEY_SCOPES), groups=frozenset({"hq"}))
     assert await listed(client) == []
     assert await listed(client, "&correlation_id=x") == []
     assert (await client.call("GET", f"/jobs/{foreign}?wait=30")).code == "not_found"
@@ -262,15 +248,11 @@ async def test_a_key_that_is_bound_to_groups_sees_its_own_jobs_only(
 
 
 async def test_a_key_sees_what_it_submitted_whatever_its_scopes_are_now(
-    client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    client: Client, worker: Worker, calls_as: Callable[..., None]
 ) -> None:
-    use(monkeypatch, client, {Scope.SEARCH})
+    calls_as(**key(Scope.SEARCH))
     job_id = (await client.search()).body["job_id"]
-    use(monkeypatch, client, {Scope.INVESTIGATE})
+    calls_as(**key(Scope.INVESTIGATE))
     assert (await client.call("GET", f"/jobs/{job_id}")).status == 200
-    use(monkeypatch, client, {Scope.INVESTIGATE}, credential="key:2")
+    calls_as(**key(Scope.INVESTIGATE, number=2))
     assert (await client.call("GET", f"/jobs/{job_id}")).code == "not_found"
-
-
-def test_of_every_kind_of_job_it_is_said_who_sees_it() -> None:
-    assert set(SEEN_WITH) == set(JobKind)

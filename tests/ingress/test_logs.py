@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -7,7 +8,7 @@ from infra.clock import ManualClock
 from schemas.access import Role, Scope
 from schemas.jobs import Outcome
 from schemas.paging import encode_cursor
-from tests.ingress.access_log import attempt, bind, without_details
+from tests.ingress.access_log import attempt, without_details
 from tests.ingress.conftest import Client
 from tests.ingress.worker import Worker
 
@@ -180,16 +181,16 @@ async def test_an_attempt_that_nobody_got_to_has_its_place_in_the_log(client: Cl
 
 
 async def test_a_key_that_is_bound_to_groups_sees_what_it_sent_itself(
-    client: Client, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    client: Client, clock: ManualClock, calls_as: Callable[..., None]
 ) -> None:
     for by, user_id in product(("key:1", "key:2", "member:x"), (None, "ada")):
         await attempt(
             client, user_id=user_id, nearest_user_id="eve", device_id="door-1", by=by, at=clock.now()
         )
-    free = bind(client, monkeypatch, credential="key:1", groups=None, scopes={Scope.LOGS_READ})
+    a_key = {"credential": "key:1", "member_id": None, "scopes": frozenset({Scope.LOGS_READ})}
+    calls_as(**a_key)
     assert len(await entries(client)) == 6
-    free.undo()
-    bind(client, monkeypatch, credential="key:1", groups={"hq"}, scopes={Scope.LOGS_READ})
+    calls_as(**a_key, groups=frozenset({"hq"}))
     for query in ({}, {"device_id": "door-1"}, {"outcome": "matched"}):
         found = await entries(client, **query)
         assert {(entry["credential"], entry["nearest_user_id"]) for entry in found} == {("key:1", None)}

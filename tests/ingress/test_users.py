@@ -430,11 +430,11 @@ class TestBoundKey:
     """A credential that has to do with some groups only."""
 
     @pytest.fixture
-    async def bound(self, client: Client, bind: Callable[..., None]) -> Client:
+    async def bound(self, client: Client, calls_as: Callable[..., None]) -> Client:
         await enrol(client, "in", groups='["hq", "lab"]', tags="t")
         await enrol(client, "out", groups="lab", tags="t")
         await enrol(client, "none", tags="t")
-        bind("hq", "annex")
+        calls_as(groups=frozenset({"hq", "annex"}))
         return client
 
     async def test_sees_only_whom_it_has_to_do_with(self, bound: Client) -> None:
@@ -449,12 +449,12 @@ class TestBoundKey:
         assert (await bound.call("GET", "/users?group=lab")).code == "forbidden"
 
     async def test_gives_and_takes_its_own_groups_only(
-        self, bound: Client, bind: Callable[..., None]
+        self, bound: Client, calls_as: Callable[..., None]
     ) -> None:
         assert (await patch(bound, "in", groups=["annex"])).body["groups"] == ["lab", "annex"]
         for groups in (["lab"], ["hq", "lab"], [], None):
             assert (await patch(bound, "in", groups=groups)).code == "forbidden"
-        bind()
+        calls_as()
         assert (await bound.call("GET", "/users/in")).body["groups"] == ["lab", "annex"]
 
     async def test_enrols_into_its_groups(self, bound: Client) -> None:

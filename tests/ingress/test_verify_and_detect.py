@@ -2,16 +2,13 @@
 model."""
 
 import base64
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from infra.repositories.jobs import Ending, LogEntry
-from ingress.auth import Authenticator, Identity
 from schemas.access import KEY_SCOPES, Role, Scope
 from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
 from schemas.messages import PhotoBody, SearchFields, VerifyFields
@@ -31,22 +28,6 @@ def two_photos(name: str = "other_image", other: bytes = OTHER, **fields: str) -
 
 async def verify(client: Client, data: aiohttp.FormData, **options: Any) -> Answer:
     return await client.call("POST", "/face/verify", data=data, **options)
-
-
-def restrict(
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    groups: frozenset[str] | None = None,
-    scopes: frozenset[Scope] = KEY_SCOPES,
-) -> None:
-    """From now on whoever is logged in may do what such a key may."""
-    identify = Authenticator.identify
-
-    async def restricted(authenticator: Authenticator, request: web.Request) -> Identity:
-        identity = await identify(authenticator, request)
-        return replace(identity, groups=groups, scopes=scopes)
-
-    monkeypatch.setattr(Authenticator, "identify", restricted)
 
 
 async def entries(client: Client) -> list[dict[str, Any]]:
@@ -244,9 +225,9 @@ class TestInvestigation:
 
 class TestGroups:
     async def test_a_bound_key_searches_its_own_groups(
-        self, client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+        self, client: Client, worker: Worker, calls_as: Callable[..., None]
     ) -> None:
-        restrict(monkeypatch, groups=frozenset({"hq", "lab"}))
+        calls_as(scopes=KEY_SCOPES, groups=frozenset({"hq", "lab"}))
         asked: Mapping[str, tuple[str, ...]] = {"": ("hq", "lab"), "lab": ("lab",)}
         for groups in asked:
             answer = await client.search(None, headers=None, **({"groups": groups} if groups else {}))
@@ -257,11 +238,11 @@ class TestGroups:
         assert (outside.status, outside.code) == (403, "forbidden")
 
     async def test_a_bound_key_verifies_its_own_users(
-        self, client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+        self, client: Client, worker: Worker, calls_as: Callable[..., None]
     ) -> None:
         for user_id, group in (("ada", "hq"), ("bob", "vault")):
             await client.call("POST", "/face/enroll", data=form(user_id=user_id, groups=group))
-        restrict(monkeypatch, groups=frozenset({"hq"}))
+        calls_as(scopes=KEY_SCOPES, groups=frozenset({"hq"}))
         assert (await verify(client, form(user_id="ada"))).status == 200
         assert (await verify(client, form(user_id="bob"))).code == "not_found"
         body = worker.bodies[-1]
@@ -269,14 +250,14 @@ class TestGroups:
         assert body.verify == VerifyFields(groups=("hq",), may_loosen=True)
 
     async def test_a_bound_key_enrols_into_its_own_groups(
-        self, client: Client, monkeypatch: pytest.MonkeyPatch
+        self, client: Client, calls_as: Callable[..., None]
     ) -> None:
         async def enrol(user_id: str, **fields: str) -> Answer:
             return await client.call("POST", "/face/enroll", data=form(None, user_id=user_id, **fields))
 
         await enrol("ada", groups='["hq", "vault"]')
         await enrol("bob", groups="vault")
-        restrict(monkeypatch, groups=frozenset({"hq", "lab"}))
+        calls_as(scopes=KEY_SCOPES, groups=frozenset({"hq", "lab"}))
         assert (await enrol("bob")).code == "not_found"
         assert (await enrol("cat", groups="vault")).code == "forbidden"
         assert (await enrol("cat")).body["groups"] == ["hq", "lab"]
@@ -299,7 +280,7 @@ def duplicate_of(job: JobRecord, user_id: str) -> Ending:
 
 
 async def test_a_duplicates_other_person_is_named_only_to_who_may_read_them(
-    client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    client: Client, worker: Worker, calls_as: Callable[..., None]
 ) -> None:
     await client.call("POST", "/face/enroll", data=form(user_id="ada", groups="vault"))
     worker.hold = True
@@ -320,13 +301,12 @@ async def test_a_duplicates_other_person_is_named_only_to_who_may_read_them(
         (KEY_SCOPES, frozenset({"hq"}), None),
         (KEY_SCOPES, frozenset({"hq", "vault"}), "ada"),
     ):
-        with monkeypatch.context() as patched:
-            restrict(patched, groups=groups, scopes=scopes)
-            assert await named() == [told, told]
+        calls_as(groups=groups, scopes=scopes)
+        assert await named() == [told, told]
 
 
 async def test_an_enrolment_that_is_refused_at_once_hides_the_other_person_too(
-    client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    client: Client, worker: Worker, calls_as: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await client.enrol("ada")
 
@@ -336,7 +316,7 @@ async def test_an_enrolment_that_is_refused_at_once_hides_the_other_person_too(
     monkeypatch.setattr(worker, "_ending", refusing)
     told = await client.enrol("eve")
     assert (told.status, told.code, told.body["user_id"]) == (409, "duplicate_face", "ada")
-    restrict(monkeypatch, scopes=frozenset({Scope.FACES_WRITE}))
+    calls_as(groups=None, scopes=frozenset({Scope.FACES_WRITE}))
     hidden = await client.enrol("eve")
     assert (hidden.status, hidden.code) == (409, "duplicate_face")
     assert "user_id" not in hidden.body
