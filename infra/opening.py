@@ -19,8 +19,8 @@ from infra.settings import Settings
 from infra.sqlite.file import SqliteFile
 from infra.vectors.edge import EdgeVectors
 from infra.vectors.port import Vectors
+from schemas.calibration import Calibration
 from schemas.recognition import ModelStamp
-from schemas.scoring import Calibration
 
 TEMPLATE_DIMENSIONS = 128
 

@@ -24,9 +24,9 @@ from infra.repositories.members import Members
 from infra.repositories.users import Users
 from infra.settings import Settings
 from infra.submission import Submission
+from schemas.calibration import Calibration
 from schemas.ids import Entropy
 from schemas.recognition import ModelStamp
-from schemas.scoring import Calibration
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.settings import Settings
+from schemas.calibration import Calibration
 from schemas.recognition import PhotoLimits
 from schemas.score_tables import ScoreTable
-from schemas.scoring import Calibration, MatchPolicy
+from schemas.scoring import MatchPolicy
 from scripts.lfw import photos_of, templates_of
 from workers.recognition.model import calibration_path
 from workers.recognition.opener import open_photo

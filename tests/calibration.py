@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from schemas.calibration import Calibration
 from schemas.score_tables import ScoreTable
-from schemas.scoring import Calibration
 
 
 def made_up_calibration(

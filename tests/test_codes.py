@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from infra.settings import PROJECT_ROOT
-from schemas.problems import PROBLEM_TYPES
+from schemas.problem_types import PROBLEM_TYPES
 
 GIVEN_WITH: Final = {"ProblemError", "PhotoRefused", "Refusal", "TokenInvalid"}
 """What carries a code to the client, by its first argument."""
 
-TABLE: Final = Path("schemas/problems.py")
+TABLE: Final = Path("schemas/problem_types.py")
 LISTED: Final = {Path("ingress/routes.py"), Path("ingress/openapi/codes.py")}
 """They say what may come, which is no use of a code."""
 

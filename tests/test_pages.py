@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from infra.settings import PROJECT_ROOT, Settings
 from ingress.routes import ROUTES
 from schemas.access import KEY_SCOPES, ROLE_SCOPES, Role, Scope
-from schemas.problems import PROBLEM_TYPES
+from schemas.problem_types import PROBLEM_TYPES
 from scripts.cli import app
 
 PAGES = [PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").glob("*.md"))]

@@ -3,8 +3,9 @@
 import math
 from typing import TypedDict
 
+from schemas.calibration import Calibration
 from schemas.policies import CompanyPolicies
-from schemas.scoring import Calibration, OperatingPoint, Verdict, decide
+from schemas.scoring import OperatingPoint, Verdict, decide
 
 _HUNDREDTHS = 100
 

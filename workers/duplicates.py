@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from schemas.calibration import Calibration
 from schemas.policies import CompanyPolicies
 from schemas.problems import ProblemError
 from schemas.records import FaceRecord
-from schemas.scoring import Calibration
 
 
 @dataclass(frozen=True)

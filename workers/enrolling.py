@@ -11,10 +11,11 @@ from infra.broker.topics import TEMPLATES
 from infra.messaging import sealed_message
 from infra.repositories.jobs import Ending
 from infra.services import Services
+from schemas.calibration import Calibration
 from schemas.messages import EnrolmentFields, MessageHeader, TemplateBody
 from schemas.problems import ProblemError
 from schemas.results import Comparison
-from schemas.scoring import Calibration, Verdict
+from schemas.scoring import Verdict
 from workers.comparing import compared, figures, floored
 from workers.ending import refused
 from workers.opened import Opened

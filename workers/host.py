@@ -17,7 +17,7 @@ from infra.broker.window import Window
 from infra.child import ChildBusy, ChildFailed
 from infra.services import Services
 from infra.vectors.port import Vectors, VectorsError
-from schemas.scoring import Calibration
+from schemas.calibration import Calibration
 from workers.closing import Closer
 from workers.dead_letters import JobDeadLetters
 from workers.ending import Finisher

@@ -22,12 +22,12 @@ from infra.repositories.jobs import Ending
 from infra.repositories.users import EpochMoved
 from infra.services import Services
 from infra.vectors.port import Template
+from schemas.calibration import Calibration
 from schemas.ids import derived_id
 from schemas.jobs import JobKind, JobRecord, JobState
 from schemas.messages import RegroupingBody, RemovalBody, TemplateBody, decode_message
 from schemas.policies import CompanyPolicies, RetentionPolicy
 from schemas.records import Company, FaceRecord, FaceState
-from schemas.scoring import Calibration
 from workers.duplicates import OtherUser, OwnFace, Verdict, judge
 from workers.ending import Finisher, superseded
 from workers.enrolment import bar, enrolled, not_enrolled

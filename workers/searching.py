@@ -8,11 +8,12 @@ from uuid import UUID
 from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
 from infra.services import Services
+from schemas.calibration import Calibration
 from schemas.jobs import JobState, LogDetails, Outcome
 from schemas.messages import SearchFields
 from schemas.recognition import Face
 from schemas.results import Candidate, FaceResult, SearchResult
-from schemas.scoring import Calibration, OperatingPoint, Verdict, decide
+from schemas.scoring import OperatingPoint, Verdict, decide
 from workers.comparing import figures, floored
 from workers.gallery import Gallery, NearestUser
 from workers.opened import Opened

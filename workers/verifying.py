@@ -6,12 +6,12 @@ from uuid import UUID
 from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
 from infra.services import Services
+from schemas.calibration import Calibration
 from schemas.jobs import JobState, LogDetails, Outcome
 from schemas.messages import VerifyFields
 from schemas.problems import ProblemError
 from schemas.records import FaceRecord, User
 from schemas.results import VerifyResult
-from schemas.scoring import Calibration
 from workers.comparing import compared, figures, floored
 from workers.ending import refused, superseded
 from workers.gallery import counts

@@ -6,7 +6,7 @@ from typing import Any, Final
 from ingress.describing import InputDescription
 from ingress.routing import Route
 from schemas.jobs import JobKind
-from schemas.problems import PROBLEM_TYPES, ProblemType
+from schemas.problem_types import PROBLEM_TYPES, ProblemType
 
 _EVERYWHERE: Final = ("invalid_correlation_id", "malformed_request", "internal", "unavailable")
 _OF_CREDENTIALS: Final = (

@@ -12,7 +12,8 @@ from ingress.openapi.models import Models, prose
 from ingress.openapi.operations import PATH_PARAMETER, operation_of, tag_of, tag_words
 from ingress.openapi.shared import ABOUT, HEADERS, PARAMETERS
 from ingress.routing import Route
-from schemas.problems import PROBLEM_TYPES, Problem, ProblemError
+from schemas.problem_types import PROBLEM_TYPES
+from schemas.problems import Problem, ProblemError
 
 Document = dict[str, Any]
 

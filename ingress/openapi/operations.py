@@ -12,7 +12,7 @@ from ingress.openapi.bodies import request_body
 from ingress.openapi.codes import makes_job, problems_of
 from ingress.openapi.models import Models, Schema, prose, without_null
 from ingress.routing import Route
-from schemas.problems import PROBLEM_TYPES, ProblemType
+from schemas.problem_types import PROBLEM_TYPES, ProblemType
 
 PATH_PARAMETER: Final = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
 

@@ -10,7 +10,7 @@ from ingress.openapi.document import Document
 from ingress.openapi.html import inline, page, table
 from ingress.pages import Choice, Page
 from schemas.api.service import ProblemOperation, ProblemPage, ProblemPages
-from schemas.problems import PROBLEM_TYPES, ProblemType
+from schemas.problem_types import PROBLEM_TYPES, ProblemType
 
 
 def problem_pages(document: Document) -> tuple[Choice, Mapping[str, Choice]]:

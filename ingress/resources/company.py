@@ -10,10 +10,10 @@ from ingress.calls import Call
 from ingress.merge_patch import Patch
 from ingress.validation import invalid_fields
 from schemas.api.company import CloseQuery, CompanyAnswer, OperatingPointAnswer
+from schemas.calibration import Calibration
 from schemas.ids import PLATFORM
 from schemas.policies import CompanyPolicies, CompanySettings
 from schemas.problems import FieldError, ProblemError
-from schemas.scoring import Calibration
 
 
 async def show(call: Call, _: None) -> web.Response:

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.settings import Settings
+from schemas.calibration import Calibration
 from schemas.recognition import PhotoLimits
-from schemas.scoring import Calibration
 from scripts.lfw import Pair, Photo, pairs_of, templates_of
 from workers.recognition.model import calibrated_model
 from workers.recognition.opener import open_photo

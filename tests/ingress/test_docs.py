@@ -10,7 +10,7 @@ import pytest
 from ingress.openapi.docs_page import operations
 from ingress.openapi.html import inline
 from ingress.openapi.pages import api_document
-from schemas.problems import PROBLEM_TYPES
+from schemas.problem_types import PROBLEM_TYPES
 from tests.ingress.conftest import Client
 
 PAGES = ("/docs", "/problems", "/problems/duplicate_face")

@@ -12,7 +12,7 @@ import structlog
 
 from infra.documents.port import DocumentsUnavailable
 from ingress.server import serve_ingress
-from schemas.problems import PROBLEM_TYPES
+from schemas.problem_types import PROBLEM_TYPES
 from tests.ingress.conftest import PASSWORD, Client, form
 from tests.ingress.worker import Worker
 

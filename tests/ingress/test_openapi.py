@@ -13,7 +13,7 @@ from ingress.openapi.pages import api_document
 from ingress.openapi.problem_pages import codes_of
 from ingress.routes import ROUTES
 from schemas.access import KEY_SCOPES
-from schemas.problems import PROBLEM_TYPES
+from schemas.problem_types import PROBLEM_TYPES
 from tests.ingress.conformance import check_answer
 from tests.ingress.conftest import Client
 

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from schemas.problems import PROBLEM_TYPES, FieldError, ProblemError, ProblemType
+from schemas.problem_types import PROBLEM_TYPES, ProblemType
+from schemas.problems import FieldError, ProblemError
 
 
 @pytest.mark.parametrize("kind", PROBLEM_TYPES.values(), ids=lambda kind: kind.code)

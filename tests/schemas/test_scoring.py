@@ -7,16 +7,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from schemas.calibration import Calibration
 from schemas.problems import ProblemError
 from schemas.score_tables import Rate, ScoreTable
-from schemas.scoring import (
-    Calibration,
-    DuplicatePolicy,
-    MatchPolicy,
-    SameUserPolicy,
-    decide,
-    parse_threshold,
-)
+from schemas.scoring import DuplicatePolicy, MatchPolicy, SameUserPolicy, decide, parse_threshold
 from tests.calibration import made_up_calibration
 
 

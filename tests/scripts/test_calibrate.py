@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from schemas.scoring import Calibration
+from schemas.calibration import Calibration
 from scripts.bench.accuracy import best_threshold, scores_of, wilson_interval
 from scripts.calibrate import (
     Scores,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from schemas.problems import PROBLEM_TYPES
+from schemas.problem_types import PROBLEM_TYPES
 from schemas.recognition import MAX_FACES_SEARCHED, Face, QualityPolicy
 from workers.recognition.analysis import AnalysedFace, JudgedFace, UnusableFace
 from workers.recognition.quality import refusal, template_refusal

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from schemas.calibration import Calibration
 from schemas.recognition import ModelStamp
-from schemas.scoring import Calibration
 from workers.recognition.parameters import PIPELINE
 from workers.recognition.weights import ModelFiles, ModelName, WeightsError, WeightsStamp
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.scoring import Calibration
+from schemas.calibration import Calibration
 from workers.recognition.model import calibrated_model, calibration_path
 from workers.recognition.parameters import PIPELINE, PROJECTION_RECIPE
 from workers.recognition.preparation import CASIA_TENSORS_SHA256
