@@ -270,7 +270,7 @@ class Registrar:
             try:
                 await self._services.objects.delete(company_id, object_key)
             except ObjectsError:
-                _log.warning("photo_left_behind")  # The sweep takes away photos without a face.
+                _log.warning("photo_left_behind")  # `faceid reconcile --repair` takes it away.
 
 
 def _others(run: _Run, enrolment: _Enrolment, near: Sequence[NearestUser]) -> list[OtherUser]:
