@@ -1,9 +1,11 @@
 """What all listings share: the cursor, in and out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from aiohttp import hdrs, web
+from pydantic import BaseModel
 
+from ingress.answers import json_response
 from schemas.api.base import PageQuery
 from schemas.paging import Position, decode_cursor, encode_cursor
 
@@ -13,11 +15,17 @@ def position_of(query: PageQuery, listing: str) -> Position | None:
     return decode_cursor(query.cursor, listing, query.filters()) if query.cursor is not None else None
 
 
-def next_page(
-    request: web.Request, query: PageQuery, listing: str, position: Position | None
-) -> tuple[str | None, Mapping[str, str]]:
-    """The cursor of the next page and the header that links to it (RFC 8288); neither at the end."""
-    if position is None:
-        return None, {}
-    cursor = encode_cursor(position, listing, query.filters())
-    return cursor, {hdrs.LINK: f'<{request.rel_url.update_query(cursor=cursor)}>; rel="next"'}
+def page_response(
+    request: web.Request,
+    query: PageQuery,
+    listing: str,
+    position: Position | None,
+    answer: Callable[[str | None], BaseModel],
+) -> web.Response:
+    """A page. `answer` makes it with the cursor of the next one, to which a header links, too (RFC 8288);
+    there is neither at the end."""
+    cursor = encode_cursor(position, listing, query.filters()) if position is not None else None
+    response = json_response(answer(cursor))
+    if cursor is not None:
+        response.headers[hdrs.LINK] = f'<{request.rel_url.update_query(cursor=cursor)}>; rel="next"'
+    return response

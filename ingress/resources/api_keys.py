@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 from infra.repositories.api_keys import ApiKeyExpired, ApiKeyGrant
 from ingress.answers import json_response
 from ingress.calls import Call
-from ingress.listing import next_page, position_of
+from ingress.listing import page_response, position_of
 from ingress.validation import invalid_fields
 from schemas.api.api_keys import (
     ApiKeyAnswer,
@@ -26,11 +26,14 @@ async def index(call: Call, query: ApiKeysQuery) -> web.Response:
     page = await call.services.api_keys.list(
         call.company_id, after=position_of(query, "api-keys"), limit=query.limit
     )
-    cursor, headers = next_page(call.request, query, "api-keys", page.next_key)
     items = [await _answer(call, key) for key in page.items]
-    response = json_response(ApiKeyPage(items=items, next_cursor=cursor))
-    response.headers.update(headers)
-    return response
+    return page_response(
+        call.request,
+        query,
+        "api-keys",
+        page.next_key,
+        lambda cursor: ApiKeyPage(items=items, next_cursor=cursor),
+    )
 
 
 async def add(call: Call, body: ApiKeyRequest) -> web.Response:

@@ -12,7 +12,7 @@ from infra.repositories.users import UserFilter
 from ingress.answers import job_response, json_response
 from ingress.calls import Call
 from ingress.image_header import read_header
-from ingress.listing import next_page, position_of
+from ingress.listing import page_response, position_of
 from ingress.people import find_face, owns
 from schemas.api.people import FaceAnswer, FacePage, FaceQuery, ImageQuery
 from schemas.problems import ProblemError
@@ -46,11 +46,14 @@ async def index(call: Call, query: FaceQuery) -> web.Response:
         after=position_of(query, "faces"),
         limit=query.limit,
     )
-    cursor, headers = next_page(call.request, query, "faces", page.next_key)
     items = [await _answer(call, face, owners[face.user_hash or ""]) for face in page.items]
-    response = json_response(FacePage(items=items, next_cursor=cursor))
-    response.headers.update(headers)
-    return response
+    return page_response(
+        call.request,
+        query,
+        "faces",
+        page.next_key,
+        lambda cursor: FacePage(items=items, next_cursor=cursor),
+    )
 
 
 async def show(call: Call, _: None) -> web.Response:

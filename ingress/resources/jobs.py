@@ -11,7 +11,7 @@ from ingress.answers import job_answer, json_response
 from ingress.auth import Identity
 from ingress.calls import Call
 from ingress.disclosure import answer_text
-from ingress.listing import next_page, position_of
+from ingress.listing import page_response, position_of
 from ingress.validation import invalid_fields
 from schemas.access import Scope
 from schemas.api.jobs import JobAnswer, JobPage, JobQuery, JobsQuery
@@ -57,12 +57,10 @@ async def index(call: Call, query: JobsQuery) -> web.Response:
         return bool(page.items) and all(job.state is not JobState.QUEUED for job in page.items)
 
     page = await call.parts.waiter.poll(read, settled, _bounded(call, query.wait))
-    cursor, headers = next_page(call.request, query, "jobs", page.next_key)
-    response = json_response(
-        JobPage(items=[await _answer(call, job) for job in page.items], next_cursor=cursor)
+    items = [await _answer(call, job) for job in page.items]
+    return page_response(
+        call.request, query, "jobs", page.next_key, lambda cursor: JobPage(items=items, next_cursor=cursor)
     )
-    response.headers.update(headers)
-    return response
 
 
 def _sees(identity: Identity, job: JobRecord) -> bool:

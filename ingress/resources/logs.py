@@ -7,9 +7,8 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from infra.repositories.access_log import LogFilter
-from ingress.answers import json_response
 from ingress.calls import Call
-from ingress.listing import next_page, position_of
+from ingress.listing import page_response, position_of
 from ingress.log_formats import FORMATS, LogFormat, log_items, log_lines
 from ingress.negotiation import accepted
 from ingress.streaming import streamed
@@ -48,14 +47,13 @@ async def _page(call: Call, query: LogQuery) -> web.Response:
         call.company_id, _filter(call, query), after=position_of(query, _LISTING), limit=query.limit
     )
     key = await services.keys.get(call.company_id)
-    cursor, headers = next_page(call.request, query, _LISTING, page.next_key)
 
-    def written() -> web.Response:
+    def written(cursor: str | None) -> LogPage:
         items = list(log_items(page.items, key, with_nearest=_with_nearest(call, query)))
-        return json_response(LogPage(items=items, next_cursor=cursor))
+        return LogPage(items=items, next_cursor=cursor)
 
-    response = await asyncio.to_thread(written)
-    response.headers.update({**headers, hdrs.VARY: hdrs.ACCEPT})
+    response = await asyncio.to_thread(page_response, call.request, query, _LISTING, page.next_key, written)
+    response.headers[hdrs.VARY] = hdrs.ACCEPT
     return response
 
 

@@ -11,7 +11,7 @@ from infra.repositories.admins import LastAdmin
 from infra.repositories.members import MemberDetails, SetPassword
 from ingress.answers import json_response
 from ingress.calls import Call
-from ingress.listing import next_page, position_of
+from ingress.listing import page_response, position_of
 from schemas.api.members import (
     InviteRequest,
     MemberAnswer,
@@ -29,11 +29,14 @@ async def index(call: Call, query: MembersQuery) -> web.Response:
     page = await call.services.members.list(
         call.company_id, after=position_of(query, "members"), limit=query.limit
     )
-    cursor, headers = next_page(call.request, query, "members", page.next_key)
     items = [await _answer(call, member) for member in page.items]
-    response = json_response(MemberPage(items=items, next_cursor=cursor))
-    response.headers.update(headers)
-    return response
+    return page_response(
+        call.request,
+        query,
+        "members",
+        page.next_key,
+        lambda cursor: MemberPage(items=items, next_cursor=cursor),
+    )
 
 
 async def invite(call: Call, body: InviteRequest) -> web.Response:

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from infra.repositories.users import UserFilter, regrouped
 from ingress.answers import job_response, json_response
 from ingress.calls import Call
-from ingress.listing import next_page, position_of
+from ingress.listing import page_response, position_of
 from ingress.merge_patch import merged
 from ingress.people import find_erasable, find_user, recorded
 from ingress.validation import invalid_fields
@@ -36,10 +36,14 @@ async def index(call: Call, query: UserQuery) -> web.Response:
     page = await call.services.users.page(
         call.company_id, wanted, after=position_of(query, "users"), limit=query.limit
     )
-    cursor, headers = next_page(call.request, query, "users", page.next_key)
-    response = json_response(UserPage(items=await _answers(call, page.items), next_cursor=cursor))
-    response.headers.update(headers)
-    return response
+    items = await _answers(call, page.items)
+    return page_response(
+        call.request,
+        query,
+        "users",
+        page.next_key,
+        lambda cursor: UserPage(items=items, next_cursor=cursor),
+    )
 
 
 async def show(call: Call, _: None) -> web.Response:
