@@ -341,7 +341,7 @@ async def test_a_company_and_its_stores_are_looked_after(  # noqa: PLR0915 - one
     # Log out: what is here is forgotten, though the server cannot be told.
     logged_out = await shell.run("logout")
     assert (logged_out.status, "was not told" in logged_out.err) == (0, True)
-    assert not kept.exists()
+    assert not await asyncio.to_thread(kept.exists)
     assert (await shell.run("search", str(obama[2]))).status == 5
 
 
