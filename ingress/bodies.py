@@ -26,6 +26,7 @@ M = TypeVar("M", bound=BaseModel)
 _JSON_MAX_BYTES: Final = 64 * 1024
 _JSON_TIMEOUT_S: Final = 15
 _MAX_NAME_CHARS: Final = 64
+_MAX_DIGITS: Final = 20
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 BODY_CODES: Final = ("unsupported_content_type", "body_too_large", "malformed_body", "request_timeout")
@@ -144,11 +145,11 @@ class NameTwice(ValueError):
 
 
 def json_value(text: bytes | str) -> Any:
-    """Parse JSON strictly: no NaN or infinity, no half surrogates, no name twice, no nesting beyond 200.
-    Raises ValueError."""
+    """Parse JSON strictly: no NaN or infinity, no whole number beyond 64 bits, no half surrogates, no name
+    twice, no nesting beyond 200. Raises ValueError."""
     value = from_json(text, allow_inf_nan=False)
     # That parser keeps the last of two, and makes infinity of 1e999; this one can be told not to.
-    json.loads(text, object_pairs_hook=_named_once, parse_float=_finite)
+    json.loads(text, object_pairs_hook=_named_once, parse_float=_finite, parse_int=_within_64_bits)
     return value
 
 
@@ -189,6 +190,14 @@ def _named_once(pairs: list[tuple[str, Any]]) -> None:
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
+        raise ValueError("a number is out of range")
+    return number
+
+
+def _within_64_bits(text: str) -> int:
+    # What travels in messages has no larger ones, and few clients read them as they were sent.
+    number = int(text) if len(text) <= _MAX_DIGITS else None
+    if number is None or not -(2**63) <= number < 2**63:
         raise ValueError("a number is out of range")
     return number
 

@@ -9,10 +9,10 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
-from typing import Final, Self
+from typing import Final, Self, cast
 from uuid import UUID
 
 from aiohttp import hdrs, web
@@ -234,6 +234,9 @@ def _plain(value: object) -> object:
         return value.get_secret_value()
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
+    if isinstance(value, Set):
+        # Each process has an order of its own.
+        return sorted(str(item) for item in cast(Set[object], value))
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     return str(value)

@@ -60,12 +60,15 @@ def small_metadata(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(small_metadata)]
 
 # One @, something on both sides, no blanks: whether the address exists only a message to it could tell.
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Co", "Cs"})
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 
 
 def _email(text: str) -> str:
     text = unicodedata.normalize("NFC", text.strip())
-    if not _EMAIL.fullmatch(text):
+    # Without what cannot be seen: an address that looks like another must not be one.
+    unseen = any(unicodedata.category(character) in _UNSEEN for character in text)
+    if unseen or not _EMAIL.fullmatch(text):
         raise ValueError("is not an e-mail address")
     return text
 

@@ -68,6 +68,8 @@ def _tagged(value: Value) -> object:
 
 
 def _untagged(value: Any) -> Value:
+    if isinstance(value, str):
+        value.encode()  # Raises for half a surrogate, which no item has shown and no store can look for.
     if not isinstance(value, dict):
         return value
     ((tag, text),) = cast(dict[str, str], value).items()

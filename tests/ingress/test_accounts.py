@@ -208,3 +208,11 @@ async def test_a_deleted_company_cannot_be_used(stranger: Client) -> None:
     await client.services.keys.destroy(client.company_id)
     answer = await client.call("GET", "/logs")
     assert (answer.status, answer.code) == (401, "invalid_token")
+
+
+@pytest.mark.parametrize("unseen", ["\x00", "\u200b", "\u202e", "\u00ad", "\ufeff"])
+async def test_an_address_may_not_hold_what_is_not_seen(stranger: Client, unseen: str) -> None:
+    """Or it would look like somebody else's."""
+    body = {"company_name": "Acme", "email": f"a{unseen}da@example.org", "password": PASSWORD}
+    answer = await stranger.call("POST", "/register", json=body)
+    assert (answer.code, answer.body["errors"][0]["field"]) == ("invalid_request", "email")

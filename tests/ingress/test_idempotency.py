@@ -4,6 +4,7 @@ import asyncio
 import base64
 import secrets
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from ingress.bodies import JsonBody
 from ingress.calls import Call
 from ingress.routes import ROUTES
 from ingress.routing import Route
-from schemas.access import Scope
+from schemas.access import KEY_SCOPES, Scope
 from schemas.api.base import Request
 from schemas.ids import PLATFORM
 from schemas.jobs import JobState
@@ -365,6 +366,17 @@ def things(monkeypatch: pytest.MonkeyPatch) -> Things:
     )
     monkeypatch.setattr("ingress.app.ROUTES", (*ROUTES, route))
     return things
+
+
+async def test_what_has_no_order_is_the_same_in_any(client: Client) -> None:
+    """Nor may a set's order be that of one process: the request may come again to another."""
+    scopes = sorted(KEY_SCOPES)
+    codes = [
+        (await client.call("POST", "/api-keys", json={"name": "a", "scopes": given}, headers=KEY)).code
+        for given in permutations(scopes, len(scopes))
+        if given[0] == scopes[-1]
+    ]
+    assert codes == [None, *["secret_already_shown"] * (len(codes) - 1)]
 
 
 async def test_a_secret_is_shown_once(things: Things, client: Client) -> None:

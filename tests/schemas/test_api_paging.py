@@ -64,6 +64,11 @@ def test_garbage_is_refused(garbage: str) -> None:
     assert refused(garbage)
 
 
+def test_half_a_surrogate_is_no_part_of_a_position() -> None:
+    """No store can look for it, and its digest needs no key: anybody can make one up."""
+    assert refused(encode_cursor(("\ud800",), "logs", FILTERS))
+
+
 def test_an_endless_cursor_is_refused() -> None:
     assert refused("A" * 10_000_000)
 
