@@ -52,7 +52,7 @@ class JobAnswer(Answer):
     """Null while it is queued."""
     correlation_id: str
     result: dict[str, JsonValue] | None = None
-    """What the call that waited for it would have answered."""
+    """What the call that waited for it would have answered, as far as the credential may read it."""
     problem: dict[str, JsonValue] | None = None
     """The problem that the call would have answered."""
 

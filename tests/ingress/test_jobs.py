@@ -1,14 +1,17 @@
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from infra.repositories.jobs import Ending
 from ingress.resources.jobs import SEEN_WITH
-from schemas.access import KEY_SCOPES, Scope
-from schemas.jobs import JobKind, JobState
+from schemas.access import KEY_SCOPES, Role, Scope
+from schemas.jobs import JobKind, JobRecord, JobState
+from schemas.results import FaceResult, SearchResult
 from tests.ingress.conftest import Client
-from tests.ingress.worker import Worker, searched
+from tests.ingress.worker import FACE, Worker, searched
 
 NOW = {"Prefer": "respond-async"}
 
@@ -256,3 +259,61 @@ async def test_a_key_sees_what_it_submitted_whatever_its_scopes_are_now(
     assert (await client.call("GET", f"/jobs/{job_id}")).status == 200
     calls_as(**key(Scope.INVESTIGATE, number=2))
     assert (await client.call("GET", f"/jobs/{job_id}")).code == "not_found"
+
+
+def investigated(client: Client, job: JobRecord, threshold: float = 85) -> Ending:
+    """A search that shows somebody below the company's threshold; matched, if less was asked for."""
+    ending = searched(client.services, job, "ada")
+    assert isinstance(ending.answer, SearchResult)
+    accepted = threshold < 85
+    below = ending.answer.candidates[0].model_copy(update={"accepted": accepted, "confidence": 40})
+    face = FaceResult(
+        matched=accepted,
+        best=below if accepted else None,
+        candidates=[below],
+        face=FACE,
+        threshold=threshold,
+        threshold_source="request" if accepted else "company",
+    )
+    about = face.model_dump(exclude={"code", "detail"}) | {"results": [face.model_dump()]}
+    return replace(ending, answer=SearchResult.model_validate(ending.answer.model_dump() | about))
+
+
+@pytest.mark.parametrize("threshold", [85, 5])
+async def test_only_who_may_investigate_reads_what_would_open_no_door(
+    client: Client, worker: Worker, calls_as: Callable[..., None], threshold: float
+) -> None:
+    worker.hold = True
+    pending = await client.search(headers=NOW, investigate="true")
+    job = await worker.job()
+    await worker.finish(client.company_id, job, investigated(client, job, threshold))
+    for scopes in ({Scope.SEARCH}, {Scope.FACES_READ, Scope.LOGS_READ}, {Scope.SEARCH, Scope.INVESTIGATE}):
+        calls_as(**key(*scopes))
+        result = (await client.call("GET", pending.headers["Location"])).body["result"]
+        assert ("ada" in str(result)) == (Scope.INVESTIGATE in scopes)
+        assert threshold < 85 or (result["matched"], len(result["results"])) == (False, 1)
+
+
+async def test_who_has_lost_the_right_to_investigate_reads_no_more_of_what_they_found(
+    client: Client, worker: Worker
+) -> None:
+    worker.hold = True
+    same = {"Idempotency-Key": "a"}
+    await client.search(headers={**NOW, **same}, investigate="true")
+    job = await worker.job()
+    await worker.finish(client.company_id, job, investigated(client, job))
+    assert (await client.search(headers=same, investigate="true")).body["candidates"] != []
+    await client.become(Role.STAFF)
+    assert (await client.search(headers=same, investigate="true")).body["candidates"] == []
+
+
+async def test_who_reads_the_log_only_is_not_told_more_of_people_than_it_says(
+    client: Client, worker: Worker, calls_as: Callable[..., None]
+) -> None:
+    worker.recognise = "ada"
+    job_id = (await client.search()).body["job_id"]
+    calls_as(**key(Scope.LOGS_READ))
+    answer = await client.call("GET", f"/jobs/{job_id}")
+    assert (answer.body["state"], answer.body["result"]) == ("succeeded", None)
+    calls_as(**key(Scope.SEARCH))
+    assert (await client.call("GET", f"/jobs/{job_id}")).body["result"]["best"]["user_id"] == "ada"
