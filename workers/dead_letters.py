@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 import structlog
 
@@ -13,10 +14,10 @@ from infra.documents.port import AlreadyExists
 from infra.keys.company import CompanyKeyGone
 from infra.repositories.collections import DEAD_LETTERS
 from infra.services import Services
-from schemas.jobs import JobState
+from schemas.jobs import ATTEMPT_KINDS, JobRecord, JobState
 from schemas.messages import MessageHeader, MessageUnreadable, decode_message
 from schemas.records import DeadLetter
-from workers.ending import Finisher, failed
+from workers.ending import Finisher, failed, superseded
 
 KEPT_FOR: Final = timedelta(days=7)
 
@@ -60,4 +61,14 @@ class JobDeadLetters:
         )
         with suppress(AlreadyExists):  # An earlier run was cut off here.
             await self.services.documents.insert(DEAD_LETTERS, header.company_id, letter)
+        if await self._is_void(header.company_id, job):
+            # Its person was erased while it was tried, maybe before the letter could be found.
+            await self.services.documents.delete(DEAD_LETTERS, header.company_id, letter.id)
+            await self.finisher.finish(header.company_id, job, superseded(job))
+            return
         await self.finisher.finish(header.company_id, job, failed(job), keep_blob=True)
+
+    async def _is_void(self, company_id: UUID, job: JobRecord) -> bool:
+        if job.kind not in ATTEMPT_KINDS or job.subject_user_hash is None:
+            return False
+        return await self.services.users.epoch(company_id, job.subject_user_hash) != job.subject_epoch

@@ -1,5 +1,6 @@
 """Ending a job: its one terminal write and what follows from it, and the ways a job can end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -10,9 +11,11 @@ from infra.objects.port import ObjectsError
 from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
 from infra.services import Services
+from schemas.ids import new_id
 from schemas.jobs import ATTEMPT_KINDS, JobKind, JobRecord, JobState, LogDetails, Outcome
 from schemas.policies import RetentionPolicy
 from schemas.problems import ProblemError
+from schemas.records import UserState
 from workers.relay import Relay
 
 _log = structlog.get_logger(__name__)
@@ -30,8 +33,8 @@ _FAILED_EVENT = {
 
 @dataclass(frozen=True)
 class Finisher:
-    """Ends jobs. The order is fixed: terminal write, then blob, reply and events, each of which may be lost
-    and redone."""
+    """Ends jobs. The order is fixed: terminal write, what an erasure has missed, then blob, reply and events,
+    each of which may be lost and redone."""
 
     services: Services
     relay: Relay
@@ -51,6 +54,8 @@ class Finisher:
             company = await self.services.accounts.company(company_id)
             retention = company.policies.retention if company else RetentionPolicy()
         ended, won = await self.services.jobs.end(company_id, job, ending, retention)
+        if await self._forget_erased(company_id, ended.mentions):
+            ended = await self.services.jobs.get(company_id, UUID(job.id)) or ended
         if job.reply_to is not None:
             await self.services.broker.reply(job.reply_to, company_id, UUID(job.id))
         if won:
@@ -58,6 +63,17 @@ class Finisher:
         if not keep_blob:
             await self._drop_blob(company_id, job)
         return ended, won
+
+    async def _forget_erased(self, company_id: UUID, user_hashes: Sequence[str]) -> bool:
+        """Take those out of the ended job who were erased while it was at work: an erasure cleans what has
+        ended before it looks, and this, whoever was erased before that write."""
+        services = self.services
+        known = await services.users.get_many(company_id, user_hashes) if user_hashes else {}
+        erased = [user for user in known.values() if user.state is UserState.ERASED]
+        for user in erased:
+            pseudonym = f"erased-{new_id(services.clock.now(), services.entropy)}"
+            await services.jobs.forget_user(company_id, user.id, pseudonym)
+        return bool(erased)
 
     async def _drop_blob(self, company_id: UUID, job: JobRecord) -> None:
         if job.blob_key is None:

@@ -228,7 +228,17 @@ def _without(job: JobRecord, user_hash: str, pseudonym: str, key: CompanyKey) ->
             **without_user(job, user_hash, pseudonym, key),
             "version": job.version + 1,
             "result_sealed": None,
+            "events": tuple(_unnamed(event, user_hash) for event in job.events),
             "mentions": tuple(other for other in job.mentions if other != user_hash),
             "subject_user_hash": None if job.subject_user_hash == user_hash else job.subject_user_hash,
         }
     )
+
+
+def _unnamed(event: Event, user_hash: str) -> Event:
+    def kept(value: JsonValue) -> JsonValue:
+        if isinstance(value, list):
+            return [one for one in value if one != user_hash]
+        return None if value == user_hash else value
+
+    return event.model_copy(update={"data": {name: kept(value) for name, value in event.data.items()}})
