@@ -1,8 +1,6 @@
 """Putting the ingress together."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from typing import Final
 
 from aiohttp import web
 
@@ -18,9 +16,8 @@ from ingress.openapi.pages import api_pages
 from ingress.readiness import HostReadiness, Readiness
 from ingress.routes import ROUTES
 from ingress.routing import add_routes
+from ingress.uploads import Uploads
 from ingress.waiting import Waiter
-
-UPLOADS_AT_ONCE: Final = 64
 
 
 def init_app(services: Services, *, readiness: HostReadiness) -> web.Application:
@@ -43,7 +40,7 @@ def init_app(services: Services, *, readiness: HostReadiness) -> web.Application
         set_password_tokens=OpaqueTokens(TokenKind.SET_PASSWORD, platform.set_password_key, services.entropy),
         passwords=Passwords(entropy=services.entropy),
         readiness=Readiness(services, readiness),
-        uploads=asyncio.Semaphore(UPLOADS_AT_ONCE),
+        uploads=Uploads(services.settings.max_photo_bytes),
         pages=api_pages(),
     )
     app = web.Application(

@@ -1,6 +1,5 @@
 """What a handler is given: the request, who sent it, and the parts that the ingress is made of."""
 
-import asyncio
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -17,6 +16,7 @@ from ingress.observing import CORRELATION_ID
 from ingress.pages import Pages
 from ingress.preferences import Preference
 from ingress.readiness import Readiness
+from ingress.uploads import Uploads
 from ingress.waiting import Waiter
 from schemas.ids import new_id
 from schemas.problems import ProblemError
@@ -35,8 +35,7 @@ class Parts:
     set_password_tokens: OpaqueTokens
     passwords: Passwords
     readiness: Readiness
-    uploads: asyncio.Semaphore
-    """How many photos may be on their way in at once: each may take as much memory as the largest photo."""
+    uploads: Uploads
     pages: Pages
 
 

@@ -21,6 +21,7 @@ P = TypeVar("P", bound=PhotoRequest)
 
 _TIMEOUT_S: Final = 60
 _JSON_FIELDS_MAX_BYTES: Final = 64 * 1024
+_JSON_COPIES: Final = 4
 _BLANKS: Final = b" \t\r\n"
 _PHOTO_CODES: Final = ("unsupported_media_type", "corrupt_image", "image_too_large", "image_dimensions")
 
@@ -46,15 +47,13 @@ class PhotoForm(Input[Photographed[P]]):
     async def read(self, call: Call) -> Photographed[P]:
         settings = call.services.settings
         max_bytes = settings.max_photo_bytes
-        async with within(_TIMEOUT_S), call.parts.uploads:
+        async with within(_TIMEOUT_S), call.parts.uploads.room(self._memory_bytes(call)):
             match call.request.content_type:
                 case "multipart/form-data":
                     form = await read_form(call.request, self.photo_fields, max_photo_bytes=max_bytes)
                     photos, given = form.photos, arranged(form.texts, self.model)
                 case "application/json":
-                    # Base64 makes 4 characters of 3 bytes, and some writers break its lines.
-                    most = len(self.photo_fields) * max_bytes * 3 // 2 + _JSON_FIELDS_MAX_BYTES
-                    body = await read_body(call.request, max_bytes=most)
+                    body = await read_body(call.request, max_bytes=self._most_json_bytes(max_bytes))
                     photos, given = await asyncio.to_thread(_from_json, body, self.photo_fields, max_bytes)
                 case _:
                     raise ProblemError("unsupported_content_type")
@@ -63,6 +62,20 @@ class PhotoForm(Input[Photographed[P]]):
             raise invalid_fields([FieldError(field=PHOTO_FIELD, message="is required")])
         photo = photos.pop(PHOTO_FIELD)
         return Photographed(fields, photo, next(iter(photos.values()), None))
+
+    def _most_json_bytes(self, max_photo_bytes: int) -> int:
+        # Base64 makes 4 characters of 3 bytes, and some writers break its lines.
+        return len(self.photo_fields) * max_photo_bytes * 3 // 2 + _JSON_FIELDS_MAX_BYTES
+
+    def _memory_bytes(self, call: Call) -> int:
+        """What reading the request takes at most, by its length where it tells that: a form as much as it
+        has, JSON four times that while it is parsed twice and its photos are decoded."""
+        max_bytes, length = call.services.settings.max_photo_bytes, call.request.content_length
+        if call.request.content_type != "application/json":
+            most = len(self.photo_fields) * max_bytes
+            return most if length is None else min(length, most)
+        most = self._most_json_bytes(max_bytes)
+        return _JSON_COPIES * (most if length is None else min(length, most))
 
     def describe(self) -> InputDescription:
         files = {name: name == PHOTO_FIELD for name in self.photo_fields}
