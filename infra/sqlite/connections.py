@@ -49,6 +49,9 @@ def open_writer(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute("PRAGMA temp_store = MEMORY")
+        # What is erased is written over where that costs no write of its own: in pages that stay in use.
+        # Those that are freed whole keep what they had; of messages that is ciphertext whose key is gone.
+        connection.execute("PRAGMA secure_delete = FAST")
     except (sqlite3.Error, FileUnavailable):
         connection.close()
         raise

@@ -1,6 +1,7 @@
 """The one writer: groups, durability, and what happens when the file can't be written."""
 
 import asyncio
+import os
 import resource
 import signal
 import sqlite3
@@ -319,3 +320,30 @@ async def test_an_io_error_leaves_nothing_half_done(file: SqliteFile, path: Path
     assert await file.read(numbers) == [0, 1, 2]
     async with open_file(path) as again:
         assert await again.read(numbers) == [0, 1, 2]
+
+
+def found(path: Path, *marks: bytes) -> set[bytes]:
+    """Which of these are in the file, or in one beside it."""
+    content = b"".join(one.read_bytes() for one in path.parent.iterdir())
+    return {mark for mark in marks if mark in content}
+
+
+async def test_what_is_replaced_or_deleted_is_not_left_in_the_file(path: Path) -> None:
+    replaced, deleted = os.urandom(24), os.urandom(24)
+
+    def insert(connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE TABLE people (id INTEGER PRIMARY KEY, sealed BLOB)")
+        rows = [(number, os.urandom(600)) for number in range(100)]
+        rows += [(100, replaced + os.urandom(600)), (101, deleted + os.urandom(600)), (102, os.urandom(600))]
+        connection.executemany("INSERT INTO people VALUES (?, ?)", rows)
+
+    def erase(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE people SET sealed = ? WHERE id = 100", (b"",))
+        connection.execute("DELETE FROM people WHERE id = 101")
+
+    async with open_file(path) as file:
+        await file.write(insert, synced=True)
+    assert {replaced, deleted} == found(path, replaced, deleted)
+    async with open_file(path) as file:
+        await file.write(erase, synced=True)
+    assert found(path, replaced, deleted) == set()
