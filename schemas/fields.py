@@ -47,6 +47,8 @@ UserId = Annotated[
 ]
 ReferenceId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(readable)]
 Label = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(readable)]
+Place = Annotated[str, Field(max_length=128), AfterValidator(readable)]
+"""A device or site by its own name: logs and their lists show it, and find it in normal form C."""
 Labels = Annotated[tuple[Label, ...], Field(max_length=MAX_LABELS)]
 
 

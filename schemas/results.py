@@ -5,6 +5,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from schemas.api.base import Answer
+from schemas.fields import Place
 from schemas.recognition import Face, ModelStamp, Quality
 from schemas.scoring import ThresholdSource
 
@@ -186,9 +187,9 @@ class RegroupingResult(Answer):
 class Location(Answer):
     """Where a probe was taken, as the door tells it."""
 
-    device_id: str | None = Field(default=None, max_length=128)
+    device_id: Place | None = None
     """What the access log can be listed by."""
-    site: str | None = Field(default=None, max_length=128)
+    site: Place | None = None
     latitude: float | None = Field(default=None, ge=-90, le=90)
     """In degrees, north positive."""
     longitude: float | None = Field(default=None, ge=-180, le=180)

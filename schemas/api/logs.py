@@ -6,10 +6,10 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from schemas.api.base import Answer, PageQuery, examples
-from schemas.fields import Instant, Moment, UserId
+from schemas.fields import Instant, Moment, Place, UserId
 from schemas.jobs import JobKind, Outcome
 
-DeviceId = Annotated[str, Field(min_length=1, max_length=128)]
+DeviceId = Annotated[Place, Field(min_length=1)]
 
 
 class LogQuery(PageQuery):

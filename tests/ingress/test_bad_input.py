@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,22 @@ async def test_a_name_may_have_200_characters_of_any_kind(client: Client) -> Non
     for name in ("🙂" * 200, "é" * 200, "\u0130" * 200, "👩‍🚀" * 60, "\u202eabc"):
         answer = await client.call("POST", "/face/enroll", data=form(None, user_id="ada", full_name=name))
         assert (answer.status, answer.body["full_name"]) == (201, name)
+
+
+@pytest.mark.parametrize("path", ["/face/search", "/face/verify"])
+async def test_a_place_may_not_write_into_the_log_what_a_terminal_obeys(client: Client, path: str) -> None:
+    for name, text in product(("device_id", "site"), ("a\x1b[2J", "a\nb", "\x00", " ", "x" * 129)):
+        data = form(None, location=json.dumps({name: text}))
+        answer = await client.call("POST", path, data=data)
+        assert answer.code == "invalid_request"
+        assert [error["field"] for error in answer.body["errors"]] == [f"location.{name}"]
+
+
+async def test_a_device_is_found_however_its_name_is_composed(client: Client) -> None:
+    await client.search(location=json.dumps({"device_id": "Cafe\u0301"}))
+    for name in ("Cafe\u0301", "Caf\u00e9"):
+        answer = await client.call("GET", "/logs", params={"device_id": name})
+        assert [item["location"]["device_id"] for item in answer.body["items"]] == ["Caf\u00e9"]
 
 
 QUERIES = {
