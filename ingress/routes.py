@@ -57,7 +57,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         "POST",
         "/register",
         accounts.register,
-        JsonBody(RegisterRequest),
+        accounts.Registration(RegisterRequest),
         {201: RegisterAnswer},
         public=True,
         idempotent=True,

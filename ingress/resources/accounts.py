@@ -7,17 +7,26 @@ from aiohttp import hdrs, web
 from infra.crypto.opaque import TokenMalformed
 from infra.repositories.accounts import EmailTaken
 from ingress.answers import json_response
+from ingress.bodies import JsonBody
 from ingress.calls import Call
 from schemas.api.accounts import LoginRequest, RefreshRequest, RegisterAnswer, RegisterRequest, TokenAnswer
 from schemas.ids import new_id
 from schemas.problems import ProblemError
 
 
+class Registration(JsonBody[RegisterRequest]):
+    """What POST /register takes where anybody may register. Where not, nothing is read or claimed: who has no
+    account must not fill a store."""
+
+    async def read(self, call: Call) -> RegisterRequest:
+        if call.services.settings.registration != "open":
+            raise ProblemError("registration_closed")
+        return await super().read(call)
+
+
 async def register(call: Call, body: RegisterRequest) -> web.Response:
     """A company and its first admin."""
     services = call.services
-    if services.settings.registration != "open":
-        raise ProblemError("registration_closed")
     password_hash = await call.parts.passwords.hash(body.password.get_secret_value())
     try:
         company, member = await services.accounts.register(

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from infra.clock import Clock, ManualClock
-from infra.repositories.collections import LOGINS, MEMBERS, SESSIONS
+from infra.repositories.collections import CLAIMS, LOGINS, MEMBERS, SESSIONS
 from schemas.access import Role
 from schemas.ids import PLATFORM
 from tests.ingress.conftest import PASSWORD, Client
@@ -108,6 +108,12 @@ class TestClosedRegistration:
     async def test_nobody_registers(self, stranger: Client) -> None:
         answer = await stranger.call("POST", "/register", json=REGISTRATION)
         assert (answer.status, answer.code) == (403, "registration_closed")
+
+    async def test_who_is_turned_away_leaves_nothing(self, stranger: Client) -> None:
+        key = {"Idempotency-Key": "a"}
+        answer = await stranger.call("POST", "/register", json=REGISTRATION, headers=key)
+        assert answer.code == "registration_closed"
+        assert await stranger.services.documents.count(CLAIMS, PLATFORM) == 0
 
 
 async def test_a_call_without_a_credential_is_told_so(stranger: Client) -> None:
