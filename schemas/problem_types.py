@@ -280,7 +280,7 @@ _TYPES: Final = (
         "user_not_valid",
         409,
         "The user may not be matched now",
-        "See the user: `valid_until` may be past, or the consent that the company requires be missing.",
+        "See the user: `valid_until` may be past (send a later one), or required consent be missing.",
     ),
     ProblemType(
         "consent_required",

@@ -5,7 +5,8 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from schemas.api.base import Answer
-from schemas.fields import Place
+from schemas.api.people import ConsentAnswer
+from schemas.fields import Instant, Place
 from schemas.recognition import Face, ModelStamp, Quality
 from schemas.scoring import ThresholdSource
 
@@ -37,6 +38,9 @@ class EnrolResult(Answer):
     groups: list[str]
     reference_id: str | None
     metadata: dict[str, JsonValue]
+    valid_until: Instant | None
+    """From this moment on nobody is matched with the user."""
+    consent: ConsentAnswer | None
     already_enrolled: bool = False
     """This very photo was enrolled as this user before; nothing was added."""
     flagged_duplicate: bool = False

@@ -1,5 +1,7 @@
 """What an enrolment answers: the person and the face as they now are, or why it was refused."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -7,6 +9,7 @@ from pydantic import JsonValue
 from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
 from infra.services import Services
+from schemas.api.people import ConsentAnswer
 from schemas.jobs import JobRecord, JobState, LogDetails, Outcome
 from schemas.messages import EnrolmentFields, TemplateBody
 from schemas.policies import CompanyPolicies
@@ -18,9 +21,12 @@ from workers.duplicates import Verdict
 _CREATED, _OK = 201, 200
 
 
-def bar(policies: CompanyPolicies, user: User | None, fields: EnrolmentFields) -> Verdict | None:
+def bar(
+    policies: CompanyPolicies, user: User | None, fields: EnrolmentFields, at: datetime
+) -> Verdict | None:
     """What keeps an enrolment from being made, whatever the face: the user is none whom its sender has to do
-    with, or has not agreed where the company asks for it."""
+    with, has not agreed where the company asks for it, or is past their validity, so that no search would
+    find what a 201 promises."""
     known = user if user is not None and user.state is UserState.ACTIVE else None
     within = fields.within_groups
     if known is not None and within is not None and set(within).isdisjoint(known.groups):
@@ -28,6 +34,9 @@ def bar(policies: CompanyPolicies, user: User | None, fields: EnrolmentFields) -
     agreed = fields.consent is not None or (known is not None and known.consent is not None)
     if policies.consent_required and not agreed:
         return Verdict(problem=ProblemError("consent_required"))
+    valid_until = fields.valid_until or (known.valid_until if known is not None else None)
+    if valid_until is not None and valid_until <= at:
+        return Verdict(problem=ProblemError("user_not_valid"))
     return None
 
 
@@ -62,6 +71,8 @@ async def enrolled(
         groups=list(person.groups),
         reference_id=person.reference_id,
         metadata=person.metadata,
+        valid_until=person.valid_until,
+        consent=ConsentAnswer(**person.consent.model_dump()) if person.consent else None,
         already_enrolled=again,
         flagged_duplicate=verdict.flagged,
         face=body.face,
@@ -76,6 +87,7 @@ async def enrolled(
         answer=result,
         event_type="face.enrolled",
         event_data=event_data,
+        further_events=_consent_events(user, body.enrolment),
         log=LogEntry(
             outcome=Outcome.ENROLLED,
             user_hashes=(user.id,),
@@ -90,6 +102,11 @@ async def enrolled(
         ),
         mentions=(user.id, *other),
     )
+
+
+def _consent_events(user: User, fields: EnrolmentFields) -> Mapping[str, dict[str, JsonValue]]:
+    """Consent that was given with an enrolment is an event of its own, as it is when a user is changed."""
+    return {} if fields.consent is None else {"user.consent_recorded": {"user_hash": user.id}}
 
 
 async def not_enrolled(

@@ -177,7 +177,7 @@ class Registrar:
         ]
         decided = next((face.record for face in own if face.record.id == str(enrolment.face_id)), None)
         if decided is None:
-            barred = bar(run.policies, user, enrolment.body.enrolment)
+            barred = bar(run.policies, user, enrolment.body.enrolment, services.clock.now())
             verdict = barred or judge(
                 enrolment.body.photo_hash,
                 own,

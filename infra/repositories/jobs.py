@@ -1,5 +1,6 @@
 """Job records: accepted once, ended once. The ended record of an attempt is its access-log entry."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -30,6 +31,10 @@ class Ending:
     event_type: str
     code: str | None = None
     event_data: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    further_events: Mapping[str, dict[str, JsonValue]] = field(
+        default_factory=dict[str, dict[str, JsonValue]]
+    )
+    """What else happened, by its type."""
     log: LogEntry | None = None
     mentions: tuple[str, ...] = ()
     """Hashes of all users whom the answer or the log entry speak of."""
@@ -195,11 +200,9 @@ def _ended(
 ) -> JobRecord:
     log = ending.log
     kept = retention.access_log_days if log else retention.job_result_days
-    event = Event(
-        id=str(derived_id(UUID(job.id), f"event.{ending.event_type}")),
-        type=ending.event_type,
-        occurred_at=now,
-        data=ending.event_data,
+    events = tuple(
+        Event(id=str(derived_id(UUID(job.id), f"event.{kind}")), type=kind, occurred_at=now, data=data)
+        for kind, data in {ending.event_type: ending.event_data, **ending.further_events}.items()
     )
     return job.model_copy(
         update={
@@ -211,7 +214,7 @@ def _ended(
             "code": ending.code,
             "http_status": ending.http_status,
             "result_sealed": key.seal_text("job.result", job.id, _body(ending.answer)),
-            "events": (event,),
+            "events": events,
             "events_pending": True,
             **logged(job, log, key),
             "mentions": ending.mentions,

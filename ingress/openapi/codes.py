@@ -41,6 +41,7 @@ _OF_ATTEMPTS: Final[Mapping[JobKind, tuple[str, ...]]] = {
         "face_mismatch",
         "reference_mismatch",
         "consent_required",
+        "user_not_valid",
         "too_many_faces_for_user",
     ),
 }

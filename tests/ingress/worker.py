@@ -13,6 +13,7 @@ from infra.messaging import open_body
 from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
 from infra.services import Services
+from schemas.api.people import ConsentAnswer
 from schemas.ids import derived_id
 from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
 from schemas.messages import Body, EnrolmentFields, PhotoBody, RegroupingBody, RemovalBody, decode_message
@@ -183,6 +184,8 @@ class Worker:
             groups=list(person.groups),
             reference_id=person.reference_id,
             metadata=person.metadata,
+            valid_until=person.valid_until,
+            consent=ConsentAnswer(**person.consent.model_dump()) if person.consent else None,
             face=FACE,
             quality=FACE.quality,
             model=services.model,

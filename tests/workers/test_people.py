@@ -1,5 +1,6 @@
 """What a user's record says decides who is enrolled and who is matched: validity, consent, groups."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -7,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from infra.clock import ManualClock
-from infra.repositories.collections import COMPANIES, FACES, USERS
+from infra.repositories.collections import AUDIT_EVENTS, COMPANIES, FACES, USERS
 from schemas.jobs import JobRecord, JobState
 from schemas.messages import PhotoBody, Photos, SearchFields, VerifyFields
 from schemas.policies import CompanyPolicies
@@ -114,6 +115,48 @@ async def test_who_is_expired_is_not_enrolled_as_somebody_else(workshop: Worksho
     await enrolled(workshop, "u-1", 1)
     await changed(workshop, "u-1", valid_until=NOW - timedelta(days=1))
     assert (await enrolled(workshop, "u-2", 1, photo=b"another photo")).code == "duplicate_face"
+
+
+async def test_who_is_expired_is_enrolled_again_only_with_a_later_end(workshop: Workshop) -> None:
+    clock = workshop.services.clock
+    assert isinstance(clock, ManualClock)
+    end = NOW + timedelta(seconds=60)
+    await enrolled(workshop, "u-1", 1, valid_until=end)
+    on_its_way, delivery = await workshop.enrolment("u-2", person(2), valid_until=end)
+    clock.advance(60)
+    for photo in (b"another photo", None):
+        refused = await enrolled(workshop, "u-1", 1, photo=photo)
+        assert (refused.code, refused.http_status) == ("user_not_valid", 409), "no search would find the face"
+    await workshop.registrar.handle(workshop.company_id, [delivery])
+    assert (await workshop.ended(on_its_way)).code == "user_not_valid"
+    assert await workshop.services.documents.count(FACES, workshop.company_id) == 1
+
+    renewed = await enrolled(workshop, "u-1", 1, photo=b"another photo", valid_until=end + timedelta(days=1))
+    assert renewed.http_status == 201
+    assert await matched(workshop, 1) == "u-1"
+
+
+async def test_consent_given_with_a_photo_is_answered_and_an_audit_event_of_its_own(
+    workshop: Workshop,
+) -> None:
+    services, company_id = workshop.services, workshop.company_id
+    job = await enrolled(workshop, "u-1", 1, consent=CONSENT, valid_until=NOW + timedelta(days=1))
+    text = await services.jobs.result_text(company_id, job)
+    assert text is not None
+    answer = json.loads(text)
+    assert (answer["valid_until"], answer["consent"]) == (
+        "2026-01-02T00:00:00.000Z",
+        {"text_version": "1", "given_at": "2026-01-01T00:00:00.000Z", "recorded_by": "member:test"},
+    )
+    await enrolled(workshop, "u-1", 1, photo=b"another photo")
+    events = (await services.documents.find(AUDIT_EVENTS, company_id)).items
+    consents = [event for event in events if event.type == "user.consent_recorded"]
+    assert [(event.job_id, event.actor) for event in consents] == [(job.id, "member:test")]
+    assert consents[0].data == {"user_hash": await services.users.hash_of(company_id, "u-1")}
+    assert [event.type for event in events if event.job_id == job.id] == [
+        "user.consent_recorded",
+        "face.enrolled",
+    ]
 
 
 async def test_without_consent_nothing_is_kept_where_it_is_required(workshop: Workshop) -> None:

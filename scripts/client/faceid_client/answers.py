@@ -62,6 +62,8 @@ class Enrolment(Answer):
     tags: list[str]
     groups: list[str]
     face: Face
+    valid_until: datetime | None = None
+    consent: dict[str, str] | None = None
     already_enrolled: bool = False
     """This very photo was enrolled before; nothing was added."""
     flagged_duplicate: bool = False
@@ -176,6 +178,8 @@ class User(Answer):
     groups: list[str] = field(default_factory=list[str])
     reference_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    valid_until: datetime | None = None
+    consent: dict[str, str] | None = None
     created_at: datetime | None = None
 
 
