@@ -18,6 +18,7 @@ from schemas.jobs import ATTEMPT_KINDS, JobRecord, JobState
 from schemas.messages import MessageHeader, MessageUnreadable, decode_message
 from schemas.records import DeadLetter
 from workers.ending import Finisher, failed, superseded
+from workers.telling import message_context
 
 KEPT_FOR: Final = timedelta(days=7)
 
@@ -41,7 +42,8 @@ class JobDeadLetters:
             await self._end_job(header, delivery.topic, cause, attempts)
         except (MessageUnreadable, CompanyKeyGone):
             pass  # Not a message of ours, or of a company that is gone: no job to end.
-        _log.error("message_given_up", topic=delivery.topic, cause=cause, attempts=attempts)
+        with message_context(delivery):
+            _log.error("message_given_up", topic=delivery.topic, cause=cause, attempts=attempts)
 
     async def _end_job(self, header: MessageHeader, topic: str, cause: str, attempts: int) -> None:
         job = await self.services.jobs.get(header.company_id, header.job_id)

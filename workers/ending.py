@@ -11,6 +11,7 @@ from infra.objects.port import ObjectsError
 from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
 from infra.services import Services
+from infra.telemetry import log_context
 from schemas.ids import new_id
 from schemas.jobs import ATTEMPT_KINDS, JobKind, JobRecord, JobState, LogDetails, Outcome
 from schemas.policies import RetentionPolicy
@@ -50,15 +51,28 @@ class Finisher:
     ) -> tuple[JobRecord, bool]:
         """End the job; answers how it ended, and whether it was this call that ended it. `retention` is the
         company's, where its record has been read for the job already."""
-        if retention is None:
-            company = await self.services.accounts.company(company_id)
-            retention = company.policies.retention if company else RetentionPolicy()
+        with log_context(correlation_id=job.correlation_id, job_id=job.id, company_id=company_id):
+            if retention is None:
+                company = await self.services.accounts.company(company_id)
+                retention = company.policies.retention if company else RetentionPolicy()
+            return await self._finish(company_id, job, ending, retention, keep_blob=keep_blob)
+
+    async def _finish(
+        self,
+        company_id: UUID,
+        job: JobRecord,
+        ending: Ending,
+        retention: RetentionPolicy,
+        *,
+        keep_blob: bool,
+    ) -> tuple[JobRecord, bool]:
         ended, won = await self.services.jobs.end(company_id, job, ending, retention)
         if await self._forget_erased(company_id, ended.mentions):
             ended = await self.services.jobs.get(company_id, UUID(job.id)) or ended
         if job.reply_to is not None:
             await self.services.broker.reply(job.reply_to, company_id, UUID(job.id))
         if won:
+            _log.info("job_ended", kind=ended.kind, state=ended.state, outcome=ended.outcome, code=ended.code)
             await self.relay.tell(company_id, ended)
         if not keep_blob:
             await self._drop_blob(company_id, job)
@@ -81,7 +95,7 @@ class Finisher:
         try:
             await self.services.objects.delete(company_id, job.blob_key)
         except ObjectsError:
-            _log.warning("blob_left_behind", job_id=job.id)  # The sweep takes it away.
+            _log.warning("blob_left_behind")  # The sweep takes it away.
 
 
 def refused(

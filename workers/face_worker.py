@@ -5,19 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from infra.broker.delivery import Done, Failed, Outcome, Retry, outcome_of
+import structlog
+
+from infra.broker.delivery import Done, Failed, Outcome, Retry
 from infra.broker.doorbell import Doorbell
 from infra.broker.port import Delivery
 from infra.broker.window import Window
 from infra.child import CallRefused, ChildDied, ChildFailed, ChildTimedOut
 from workers.face import Answers, FaceStage
 from workers.opened import Opened
+from workers.telling import message_context, told_outcome
 
 # A batch costs nobody a wait: it is what is queued already. Enrolments take short turns, about 50 ms of
 # embedding each, so that a search that comes meanwhile is not kept waiting.
 SEARCHES_A_BATCH: Final = 16
 ENROLMENTS_A_BATCH: Final = 2
 _BATCH_BYTES: Final = 32 * 2**20
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,15 @@ class FaceWorker:
             concluding.create_task(self._conclude(window, delivery, item, analysis))
 
     async def _open(self, window: Window, delivery: Delivery) -> Opened | None:
-        try:
-            opened = await self.stage.open(delivery)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the window knows what is to become of it
-            await window.settle([delivery], outcome_of(error))
-            return None
-        if opened is None:
-            await window.settle([delivery], Done())
-        return opened
+        with message_context(delivery):
+            try:
+                opened = await self.stage.open(delivery)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the window knows what becomes of it
+                await window.settle([delivery], told_outcome(error))
+                return None
+            if opened is None:
+                await window.settle([delivery], Done())
+            return opened
 
     async def _analyse(self, items: Sequence[Opened]) -> Sequence[Answers | ChildFailed]:
         """The answers for each job. When a batch brings the compute process down, each is tried alone: so one
@@ -83,20 +89,22 @@ class FaceWorker:
     async def _conclude(
         self, window: Window, delivery: Delivery, item: Opened, analysis: Answers | ChildFailed
     ) -> None:
-        outcome: Outcome = Done()
-        try:
-            if isinstance(analysis, ChildFailed):
-                outcome = _outcome_of_failure(analysis)
-            else:
-                await self.stage.conclude(item, analysis)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the window knows what is to become of it
-            outcome = outcome_of(error)
-        await window.settle([delivery], outcome)
+        with message_context(delivery):
+            outcome: Outcome = Done()
+            try:
+                if isinstance(analysis, ChildFailed):
+                    outcome = _outcome_of_failure(analysis)
+                else:
+                    await self.stage.conclude(item, analysis)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the window knows what becomes of it
+                outcome = told_outcome(error)
+            await window.settle([delivery], outcome)
 
 
 def _outcome_of_failure(failure: ChildFailed) -> Outcome:
     """A photo that the compute process died of, hung on or broke down over is to blame; a process that is
     busy or away is not."""
+    _log.warning("photo_not_analysed", error=failure)
     for kind, cause in (
         (ChildDied, "compute_died"),
         (ChildTimedOut, "compute_hung"),

@@ -21,6 +21,7 @@ from infra.repositories.faces import AlreadyDecided, Overtaken
 from infra.repositories.jobs import Ending
 from infra.repositories.users import EpochMoved
 from infra.services import Services
+from infra.telemetry import log_context
 from infra.vectors.port import Template
 from schemas.calibration import Calibration
 from schemas.ids import derived_id
@@ -252,14 +253,14 @@ class Registrar:
     async def _finish(self, company_id: UUID, enrolment: _Enrolment, retention: RetentionPolicy) -> None:
         if enrolment.ending is None:
             raise RuntimeError("an enrolment was left undecided")
-        ended, _ = await self._finisher.finish(
-            company_id, enrolment.job, enrolment.ending, retention=retention
-        )
+        job = enrolment.job
+        ended, _ = await self._finisher.finish(company_id, job, enrolment.ending, retention=retention)
         if ended.state is not JobState.SUCCEEDED:
             await self._take_back(company_id, enrolment.face_id)
         kept = ended.state is JobState.SUCCEEDED and enrolment.kept_as == str(enrolment.face_id)
         if not kept and enrolment.body.photo_key is not None:
-            await self._drop_photos(company_id, enrolment.face_id)
+            with log_context(correlation_id=job.correlation_id, job_id=job.id, company_id=company_id):
+                await self._drop_photos(company_id, enrolment.face_id)
 
     async def _take_back(self, company_id: UUID, face_id: UUID) -> None:
         if await self._services.faces.delete(company_id, face_id) is not None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from infra.broker.delivery import Done, Outcome, outcome_of
+from infra.broker.delivery import Done, Outcome
 from infra.broker.port import Delivery
 from infra.broker.window import Window
 from infra.keys.company import CompanyKeyGone
 from workers.registrar import Registrar
+from workers.telling import message_context, told_outcome
 
 _DECISIONS_A_BATCH: Final = 64
 _BATCH_BYTES: Final = 16 * 2**20
@@ -40,5 +41,7 @@ class RegistrarWorker:
         except CompanyKeyGone:
             pass  # The company was deleted: nobody can read these messages, or wants to.
         except Exception as error:  # noqa: BLE001 - whatever it is, the window knows what is to become of it
-            outcome = outcome_of(error)
+            for delivery in batch:
+                with message_context(delivery):
+                    outcome = told_outcome(error)
         await self.window.settle(batch, outcome)
