@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import FormData
 
 from infra.repositories.jobs import Ending
 from schemas.access import Role
@@ -54,15 +55,25 @@ async def test_each_attempt_is_one_entry_whatever_became_of_it(
             await attempts.ended("refused", code, answer)
     await attempts.ended("refused", "request_timeout", await endless(client))
 
+    await two_photos_are_refused(attempts)
+
     # Refused, or not, by the worker.
     worker.recognise = "ada"
     await attempts.ended("matched", None, await client.search())
     worker.recognise = None
     await attempts.ended("not_matched", None, await client.search())
     await attempts.ended("enrolled", None, await client.enrol())
+    for path, name, fields in TWO_PHOTOS:
+        answer = await client.call("POST", path, data=two(jpeg(), name, jpeg(), **fields))
+        await attempts.ended("enrolled" if fields else "matched", None, answer)
+    await attempts.ended("matched", None, await verification(client))
     worker.refuse_with = "no_face"
     await attempts.ended("refused", "no_face", await client.search())
     await attempts.ended("refused", "no_face", await client.enrol())
+    await attempts.ended("refused", "no_face", await verification(client))
+    for path, name, fields in TWO_PHOTOS:
+        answer = await client.call("POST", path, data=two(jpeg(), name, jpeg(), **fields))
+        await attempts.ended("refused", "no_face", answer)
 
     # Ended by whoever found that it can't be done, twice over as after a crash.
     worker.hold = True
@@ -73,11 +84,20 @@ async def test_each_attempt_is_one_entry_whatever_became_of_it(
     worker.hold = False
     await client.become(Role.STAFF)
     answer = await client.search(threshold="2%")
+    verified = await client.call("POST", "/face/verify", data=form(user_id="ada", threshold="2%"))
     await client.become(Role.ADMIN)
-    await attempts.ended("refused", "threshold_too_low", answer)
+    await attempts.both("refused", "threshold_too_low", answer, verified)
     await client.become(Role.AUDITOR)
     await attempts.ended("refused", "forbidden", await client.search())
     await attempts.ended("refused", "forbidden", await client.enrol())
+    await attempts.ended("refused", "forbidden", await verification(client))
+
+
+TWO_PHOTOS: list[tuple[str, str, dict[str, str]]] = [
+    ("/face/verify", "other_image", {}),
+    ("/face/enroll", "reference_image", {"user_id": "ada"}),
+]
+"""What takes a second photo, and what is said beside it."""
 
 
 class Attempts:
@@ -92,17 +112,25 @@ class Attempts:
         assert answer.code == code
         await self.entered(outcome, code, answer.body["job_id"])
 
-    async def entered(self, outcome: str, code: str | None, job_id: str) -> None:
+    async def both(self, outcome: str, code: str, *answers: Answer) -> None:
+        """Of two attempts at a time when the log could not be read."""
+        assert [answer.code for answer in answers] == [code] * len(answers)
+        await self.entered(outcome, code, *(answer.body["job_id"] for answer in answers))
+
+    async def entered(self, outcome: str, code: str | None, *job_ids: str) -> None:
         log = await self.client.call("GET", "/logs?limit=500")
         new = [entry for entry in log.body["items"] if entry["job_id"] not in self.known]
-        assert [(entry["job_id"], entry["outcome"], entry["code"]) for entry in new] == [
-            (job_id, outcome, code)
+        assert [(entry["job_id"], entry["outcome"], entry["code"]) for entry in reversed(new)] == [
+            (job_id, outcome, code) for job_id in job_ids
         ]
-        self.known.add(job_id)
+        self.known.update(job_ids)
 
     async def given_up(self, outcome: str, code: str, ending_of: Callable[[JobRecord], Ending]) -> None:
-        for path in ("/face/search", "/face/enroll"):
-            data = form(user_id="ada") if path == "/face/enroll" else form()
+        for path, data in {
+            "/face/search": form(),
+            "/face/enroll": two(jpeg(), "reference_image", jpeg(), user_id="ada"),
+            "/face/verify": form(user_id="ada"),
+        }.items():
             before = len(self.worker.jobs)
             accepted = await self.client.call("POST", path, data=data, headers={"Prefer": "respond-async"})
             assert accepted.status == 202
@@ -112,8 +140,39 @@ class Attempts:
             await self.entered(outcome, code, job.id)
 
 
+async def two_photos_are_refused(attempts: Attempts) -> None:
+    """Verifications, and enrolments with the photo of a document, whichever of the photos is to blame."""
+    client = attempts.client
+    good, bad = jpeg(), b"GIF89a"
+    for path, name, fields in TWO_PHOTOS:
+        for first, second in ((bad, good), (good, bad)):
+            answer = await client.call("POST", path, data=two(first, name, second, **fields))
+            await attempts.ended("refused", "unsupported_media_type", answer)
+        answer = await client.call("POST", path, data=two(good, name, jpeg(101, 100), **fields))
+        await attempts.ended("refused", "image_dimensions", answer)
+        answer = await client.call("POST", path, data=two(good, name, jpeg() + bytes(20_000), **fields))
+        await attempts.ended("refused", "image_too_large", answer)
+    for code, fields in {
+        "not_found": {"user_id": "nobody"},
+        "invalid_request": {},
+        "invalid_threshold": {"user_id": "nobody", "threshold": "high"},
+    }.items():
+        answer = await client.call("POST", "/face/verify", data=form(good, **fields))
+        await attempts.ended("refused", code, answer)
+
+
 async def enrolment(client: Client, photo: bytes) -> Answer:
     return await client.call("POST", "/face/enroll", data=form(photo, user_id="ada"))
+
+
+async def verification(client: Client) -> Answer:
+    return await client.call("POST", "/face/verify", data=form(user_id="ada"))
+
+
+def two(photo: bytes, name: str, other: bytes, **fields: str) -> FormData:
+    data = form(photo, **fields)
+    data.add_field(name, other, filename="other.jpg")
+    return data
 
 
 async def endless(client: Client) -> Answer:

@@ -12,6 +12,7 @@ import pytest
 from infra.broker.topics import DEAD_LETTERS as DEAD_LETTER_TOPIC
 from infra.child import ChildProcess
 from infra.clock import SystemClock
+from infra.repositories.access_log import LogFilter
 from infra.repositories.collections import DEAD_LETTERS
 from infra.services import Services
 from infra.submission import Submitter
@@ -135,6 +136,9 @@ async def test_a_photo_that_brings_the_model_down_takes_no_other_with_it(
         *others, failed = await ended(services, company_id, *innocent, poison)
     assert {job.outcome for job in others} == {Outcome.NOT_MATCHED}
     assert (failed.state, failed.code, failed.outcome) == (JobState.FAILED, "job_failed", Outcome.FAILED)
+    log = await services.access_log.find(company_id, LogFilter(), after=None, limit=100)
+    attempts = [*innocent, poison]
+    assert sorted(entry.id for entry in log.items) == sorted(job.id for job in attempts), "one entry each"
 
     letter = await services.documents.get(DEAD_LETTERS, company_id, poison.id)
     assert letter is not None
