@@ -8,7 +8,10 @@ from schemas.scoring import DuplicatePolicy, MatchPolicy, SameUserPolicy
 
 
 class RetentionPolicy(BaseModel):
-    """How long things are kept, in days. Photos are not kept unless `keep_photos` is set."""
+    """How long things are kept, in days: what ends from a change on. Photos are not kept unless `keep_photos`
+    is set; when it is taken back none is shown any more, and those that were kept are deleted within minutes.
+
+    The result of an attempt at recognition goes with its access-log entry, if that goes first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

@@ -49,6 +49,8 @@ class Company(Record):
     created_at: datetime
     closed_at: datetime | None = None
     policies: CompanyPolicies = CompanyPolicies()
+    drops_photos: bool = False
+    """It has ceased to keep photos, and those that it kept are not all deleted yet."""
     model: ModelStamp
     """The model whose templates the company's gallery is made of."""
     admin_ids: tuple[str, ...] = Field(min_length=1)

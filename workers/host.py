@@ -33,6 +33,7 @@ from workers.relay import Relay
 from workers.removal import Remover
 from workers.searching import Searcher
 from workers.sweeping import GROUP, Sweeper
+from workers.unkept_photos import PhotoSweeper
 from workers.verifying import Verifier
 
 _SELF_TEST_TIMEOUT_S: Final = 60.0
@@ -149,6 +150,7 @@ class WorkerHost:
             ("lost jobs", _SWEEP_EVERY_S, self._sweeper.end_lost_jobs),
             ("orphaned blobs", _SWEEP_EVERY_S, self._sweeper.drop_orphaned_blobs),
             ("expired records", _SWEEP_EVERY_S, self._sweeper.drop_expired),
+            ("unkept photos", _SWEEP_EVERY_S, PhotoSweeper(self._services).drop_unkept),
             ("closed companies", _SWEEP_EVERY_S, self._closer.clear_closed),
             ("consumed messages", _CLEAN_EVERY_S, self._clean),
         )

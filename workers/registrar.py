@@ -56,8 +56,8 @@ class _Enrolment:
     body: TemplateBody
     template: Template
     ending: Ending | None = None
-    kept_as: str | None = None
-    """The id of the face that the photo ended up as: an older one if it is the same photo again."""
+    photo_kept_as: str | None = None
+    """The id of the face whose photo is kept: an older one's if it is the same photo again."""
 
     @property
     def face_id(self) -> UUID:
@@ -197,6 +197,7 @@ class Registrar:
 
     async def _insert(self, run: _Run, enrolment: _Enrolment) -> FaceRecord | None:
         job, body = enrolment.job, enrolment.body
+        keeps_photos = run.policies.retention.keep_photos  # Or did, when the photo was opened.
         record = FaceRecord(
             id=str(enrolment.face_id),
             change=run.change + 1,
@@ -207,8 +208,8 @@ class Registrar:
             model=self._services.model,
             template_sealed=run.key.seal_template(enrolment.face_id, body.template),
             photo_hash=body.photo_hash,
-            photo_key=body.photo_key,
-            reference_photo_key=body.reference_photo_key,
+            photo_key=body.photo_key if keeps_photos else None,
+            reference_photo_key=body.reference_photo_key if keeps_photos else None,
             box=body.face.box,
             landmarks=body.face.landmarks,
             quality=body.face.quality,
@@ -242,7 +243,8 @@ class Registrar:
             await self._take_back(run.company_id, enrolment.face_id)
             enrolment.ending = superseded(job)
             return
-        enrolment.kept_as = record.id
+        if record.photo_key is not None:
+            enrolment.photo_kept_as = record.id
         enrolment.ending = await enrolled(
             services, run.company_id, job, enrolment.body, user, record, verdict
         )
@@ -257,7 +259,7 @@ class Registrar:
         ended, _ = await self._finisher.finish(company_id, job, enrolment.ending, retention=retention)
         if ended.state is not JobState.SUCCEEDED:
             await self._take_back(company_id, enrolment.face_id)
-        kept = ended.state is JobState.SUCCEEDED and enrolment.kept_as == str(enrolment.face_id)
+        kept = ended.state is JobState.SUCCEEDED and enrolment.photo_kept_as == str(enrolment.face_id)
         if not kept and enrolment.body.photo_key is not None:
             with log_context(correlation_id=job.correlation_id, job_id=job.id, company_id=company_id):
                 await self._drop_photos(company_id, enrolment.face_id)

@@ -19,7 +19,7 @@ from schemas.records import (
     User,
 )
 
-COMPANIES: Final = Collection("companies", Company, (Index(("state",)),))
+COMPANIES: Final = Collection("companies", Company, (Index(("state",)), Index(("drops_photos",))))
 LOGINS: Final = Collection("logins", Login)
 MEMBERS: Final = Collection("members", Member, (Index(("created_at",)),))
 SESSIONS: Final = Collection("sessions", Session, expires_field="expires_at")

@@ -44,6 +44,8 @@ class Companies:
             before = CompanySettings(company_name=name, policies=company.policies)
             after = change(before)
             given: dict[str, object] = {"policies": after.policies}
+            if after.policies.retention.keep_photos != company.policies.retention.keep_photos:
+                given["drops_photos"] = not after.policies.retention.keep_photos
             if after.company_name != name:
                 given["name_sealed"] = key.seal_text("company.name", company.id, after.company_name)
             return company.model_copy(update=given)

@@ -158,6 +158,16 @@ class Faces:
             if await self._replaced(company_id, record, emptied):
                 return record
 
+    async def forget_photos(self, company_id: UUID, face_id: UUID) -> None:
+        """Let the face name no photo any more. The index need not hear of it."""
+        while True:
+            record = await self.get(company_id, face_id)
+            if record is None or (record.photo_key is None and record.reference_photo_key is None):
+                return
+            bare = {"version": record.version + 1, "photo_key": None, "reference_photo_key": None}
+            if await self._replaced(company_id, record, record.model_copy(update=bare)):
+                return
+
     async def touch(self, company_id: UUID, face_id: UUID) -> bool:
         """Take a new change number, so that the face's index entry is written again from the records."""
         while True:

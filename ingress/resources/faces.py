@@ -46,7 +46,11 @@ async def index(call: Call, query: FaceQuery) -> web.Response:
         after=position_of(query, "faces"),
         limit=query.limit,
     )
-    items = [await _answer(call, face, owners[face.user_hash or ""]) for face in page.items]
+    keeps_photos = await _keeps_photos(call)
+    items = [
+        await _answer(call, face, owners[face.user_hash or ""], keeps_photos=keeps_photos)
+        for face in page.items
+    ]
     return page_response(
         call.request,
         query,
@@ -59,7 +63,7 @@ async def index(call: Call, query: FaceQuery) -> web.Response:
 async def show(call: Call, _: None) -> web.Response:
     """Whose face it is and how good; never the template."""
     face, user = await find_face(call, call.path_id("face_id"))
-    return json_response(await _answer(call, face, user))
+    return json_response(await _answer(call, face, user, keeps_photos=await _keeps_photos(call)))
 
 
 async def image(call: Call, query: ImageQuery) -> web.Response:
@@ -67,7 +71,7 @@ async def image(call: Call, query: ImageQuery) -> web.Response:
     services, company_id = call.services, call.company_id
     face, _user = await find_face(call, call.path_id("face_id"))
     photo_key = face.reference_photo_key if query.kind == "reference" else face.photo_key
-    if photo_key is None:
+    if photo_key is None or not await _keeps_photos(call):
         raise ProblemError("not_found")
     try:
         sealed = await services.objects.get(company_id, photo_key)
@@ -106,7 +110,13 @@ async def _users_of(call: Call, query: FaceQuery, wanted: UserFilter) -> list[st
     return [user.id for user in page.items] if page.next_key is None else None
 
 
-async def _answer(call: Call, face: FaceRecord, user: User) -> FaceAnswer:
+async def _keeps_photos(call: Call) -> bool:
+    """Whether photos may be shown: not those that were kept before the company ceased to keep any."""
+    company = await call.services.accounts.company(call.company_id)
+    return company is not None and company.policies.retention.keep_photos
+
+
+async def _answer(call: Call, face: FaceRecord, user: User, *, keeps_photos: bool) -> FaceAnswer:
     person = await call.services.users.open(call.company_id, user)
     return FaceAnswer(
         face_id=UUID(face.id),
@@ -119,6 +129,6 @@ async def _answer(call: Call, face: FaceRecord, user: User) -> FaceAnswer:
         model=face.model,
         created_at=face.created_at,
         enrolled_by=face.enrolled_by,
-        has_photo=face.photo_key is not None,
-        has_reference_photo=face.reference_photo_key is not None,
+        has_photo=keeps_photos and face.photo_key is not None,
+        has_reference_photo=keeps_photos and face.reference_photo_key is not None,
     )

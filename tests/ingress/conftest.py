@@ -29,6 +29,7 @@ from ingress.auth import Authenticator, Identity
 from ingress.server import serve_ingress
 from schemas.access import Role, Scope
 from schemas.ids import PLATFORM
+from schemas.policies import CompanySettings
 from schemas.recognition import ModelStamp
 from schemas.records import Member
 from tests.calibration import CALIBRATION
@@ -258,9 +259,21 @@ async def client(stranger: Client, worker: Worker) -> Client:
     return await stranger.register()
 
 
+def keeping_photos(keep: bool) -> Callable[[CompanySettings], CompanySettings]:
+    """A change of policy."""
+
+    def changed(settings: CompanySettings) -> CompanySettings:
+        retention = settings.policies.retention.model_copy(update={"keep_photos": keep})
+        policies = settings.policies.model_copy(update={"retention": retention})
+        return settings.model_copy(update={"policies": policies})
+
+    return changed
+
+
 async def keep_photo(client: Client, face_id: str, photo: bytes, kind: str = "photo_key") -> str:
     """Keep a face's photo, as the face worker does for a company that keeps photos; where it is kept."""
     services, company_id = client.services, client.company_id
+    await services.companies.configure(company_id, keeping_photos(True))
     photo_key = f"photos/{face_id}.{kind}"
     key = await services.keys.get(company_id)
     await services.objects.put(company_id, photo_key, key.seal_photo(photo_key, photo))

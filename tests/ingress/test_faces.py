@@ -255,6 +255,19 @@ async def test_who_sees_a_photo(client: Client, stranger: Client) -> None:
     assert statuses == {Role.ADMIN: 200, Role.STAFF: 200, Role.AUDITOR: 403}
 
 
+async def test_a_company_that_ceases_to_keep_photos_shows_none_from_then_on(client: Client) -> None:
+    face_id = await enrol(client, "ada")
+    await keep_photo(client, face_id, jpeg())
+    await keep_photo(client, face_id, jpeg(), "reference_photo_key")
+    policy = {"policies": {"retention": {"keep_photos": False}}}
+    assert (await client.call("PATCH", "/company", json=policy)).status == 200
+    for kind in ("face", "reference"):
+        assert (await client.call("GET", f"/faces/{face_id}/image?kind={kind}")).code == "not_found"
+    shown = (await client.call("GET", f"/faces/{face_id}")).body
+    assert (shown["has_photo"], shown["has_reference_photo"]) == (False, False)
+    assert (await client.call("GET", "/faces")).body["items"] == [shown]
+
+
 async def test_a_photo_goes_with_its_face(client: Client) -> None:
     face_id = await enrol(client, "ada")
     await keep_photo(client, face_id, jpeg())
