@@ -9,6 +9,12 @@ from PIL import Image
 _LONGEST_SIDE_PX = 480
 
 
+def pixelated(picture: Image.Image, side_px: int) -> Image.Image:
+    """The picture in squares of one colour each."""
+    small = picture.resize((picture.width // side_px, picture.height // side_px), Image.Resampling.BOX)
+    return small.resize(picture.size, Image.Resampling.NEAREST)
+
+
 def variants(path: Path, count: int) -> Iterator[bytes]:
     """The photo at slightly different sizes, as JPEG: the same face, another file and almost the same
     template."""

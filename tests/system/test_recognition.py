@@ -14,6 +14,7 @@ from PIL import Image
 from faceid_client import AsyncClient, Reply
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
+from tests.workers.recognition.test_quality_gate import CASES, as_png, pictures_of
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
@@ -176,16 +177,53 @@ async def test_a_company_that_lets_duplicates_in(
     assert (let_in.status, let_in.body["flagged_duplicate"]) == (201, flagged)
 
 
-async def test_a_few_codes_of_the_gate_over_https(api: AsyncClient, photos: Photos) -> None:
-    group = group_picture(photos.people["Barack Obama"][0], photos.people["Barack Obama"][0])
-    small = io.BytesIO()
-    upright(photos.people["Barack Obama"][0]).resize((150, 187)).save(small, "PNG")
-    for path, photo, code in (
-        ("/face/enroll", photos.no_face.read_bytes(), "no_face"),
-        ("/face/enroll", small.getvalue(), "face_too_small"),
-        ("/face/search", small.getvalue(), "face_too_small"),
-        ("/face/enroll", group, "multiple_faces"),
-    ):
-        who = {"user_id": "u-1"} if path == "/face/enroll" else {}
-        refused = await send(api, path, photo, None, **who)
-        assert (path, refused.status, refused.body["code"]) == (path, 422, code)
+async def test_every_code_of_the_gate_over_https(api: AsyncClient, photos: Photos) -> None:
+    pictures = pictures_of(photos)
+    for case in CASES:
+        photo = as_png(case.make(pictures))
+        for path, code, who in (
+            ("/face/search", case.probe, {}),
+            ("/face/enroll", case.enrolment, {"user_id": "u-1"}),
+        ):
+            answer = await send(api, path, photo, None, **who)
+            expected = (201 if who else 200) if code is None else 422
+            assert (case.name, path, answer.status) == (case.name, path, expected), answer.body
+            assert (case.name, answer.body.get("code")) == (case.name, code)
+
+
+async def test_what_is_refused_of_a_users_further_faces(api: AsyncClient, photos: Photos) -> None:
+    first, second, third = (path.read_bytes() for path in photos.people["Barack Obama"])
+    await enrol(api, first, "obama")
+    again = await send(api, "/face/enroll", first, user_id="obama")
+    assert (again.status, again.body["already_enrolled"]) == (200, True)
+    mismatch = await send(api, "/face/enroll", photos.stranger.read_bytes(), user_id="obama")
+    assert (mismatch.status, mismatch.body["code"]) == (409, "face_mismatch")
+    await enrol(api, second, "obama")
+    changed = await api.call("PATCH", "/company", json={"policies": {"max_faces_per_user": 2}})
+    assert changed.status == 200
+    too_many = await send(api, "/face/enroll", third, user_id="obama")
+    assert (too_many.status, too_many.body["code"]) == (409, "too_many_faces_for_user")
+    assert (await api.call("GET", "/users/obama")).body["faces"] == 2
+    log = (await api.call("GET", "/logs")).body["items"]
+    assert [(entry["outcome"], entry["code"]) for entry in log] == [
+        ("refused", "too_many_faces_for_user"),
+        ("enrolled", None),
+        ("refused", "face_mismatch"),
+        ("enrolled", None),
+        ("enrolled", None),
+    ]
+
+
+async def test_what_is_enrolled_is_found_so_nobody_is_who_is_past_validity(
+    api: AsyncClient, photos: Photos
+) -> None:
+    first, second, _ = (path.read_bytes() for path in photos.people["Barack Obama"])
+    await enrol(api, first, "obama")
+    assert (await api.call("PATCH", "/users/obama", json={"valid_until": "2026-01-01"})).status == 200
+    refused = await send(api, "/face/enroll", second, user_id="obama")
+    assert (refused.status, refused.body["code"]) == (409, "user_not_valid")
+    given: dict[str, Any] = {"valid_until": "2099-01-01", "consent": {"text_version": "2026-01"}}
+    renewed = await send(api, "/face/enroll", second, user_id="obama", **given)
+    assert (renewed.status, renewed.body["valid_until"]) == (201, "2099-01-01T00:00:00.000Z")
+    assert renewed.body["consent"]["text_version"] == "2026-01"
+    assert (await send(api, "/face/search", first)).body["best"]["user_id"] == "obama"

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from schemas.recognition import PhotoLimits
 from scripts.photos import Photos
+from tests.system.photos import pixelated
 from workers.recognition.analysis import Detection, PhotoRequest, Refusal
 from workers.recognition.opener import open_photo
 from workers.recognition.pipeline import FacePipeline
@@ -26,6 +27,7 @@ class Pictures:
     """The photos that the cases are made of."""
 
     obama: Image.Image
+    masked: Image.Image
     biden: Image.Image
     cat: Image.Image
 
@@ -67,6 +69,11 @@ def _half_hidden(pictures: Pictures) -> Image.Image:
     return picture
 
 
+def _pixelated(pictures: Pictures) -> Image.Image:
+    """As pictures are of whom nobody is to recognise: plainly a face, and nobody's."""
+    return pixelated(pictures.masked, 18)
+
+
 def _beside_each_other(pictures: Pictures) -> Image.Image:
     """Two people, as large and as near to the middle one as the other."""
     scene = Image.new("RGB", (800, 560))
@@ -89,12 +96,14 @@ CASES = (
         "low_detection_confidence",
         "low_detection_confidence",
     ),
+    Case("made unrecognisable", _pixelated, "low_template_quality", "low_template_quality"),
     Case("head on the shoulder", _tilted, "extreme_pose", "extreme_pose"),
 )
 
 
-@pytest.fixture(scope="module")
-def pictures(photos: Photos) -> Pictures:
+def pictures_of(photos: Photos) -> Pictures:
+    """The photos, small."""
+
     def opened(path: object) -> Image.Image:
         with Image.open(str(path)) as image:
             picture = image.convert("RGB")
@@ -103,9 +112,15 @@ def pictures(photos: Photos) -> Pictures:
 
     return Pictures(
         obama=opened(photos.people["Barack Obama"][0]),
+        masked=opened(photos.people["Grace Hopper"][0]),
         biden=opened(photos.people["Joe Biden"][0]),
         cat=opened(photos.no_face),
     )
+
+
+@pytest.fixture(scope="module")
+def pictures(photos: Photos) -> Pictures:
+    return pictures_of(photos)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +130,8 @@ def pipeline(model_files: ModelFiles) -> FacePipeline:
     )
 
 
-def _png(picture: Image.Image) -> bytes:
+def as_png(picture: Image.Image) -> bytes:
+    """The picture as it is sent."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
@@ -123,7 +139,7 @@ def _png(picture: Image.Image) -> bytes:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_photo_is_refused_with_its_code(pipeline: FacePipeline, pictures: Pictures, case: Case) -> None:
-    photo = _png(case.make(pictures))
+    photo = as_png(case.make(pictures))
     enrolment, probe, seen = pipeline.analyse(
         [
             PhotoRequest(photo, "enrolment"),
@@ -133,9 +149,11 @@ def test_a_photo_is_refused_with_its_code(pipeline: FacePipeline, pictures: Pict
     )
     codes = [answer.code if isinstance(answer, Refusal) else None for answer in (enrolment, probe)]
     assert codes == [case.enrolment, case.probe]
-    # Detection foretells both, and refuses nothing.
+    # Detection foretells both, but for what only a template tells, and refuses nothing.
     assert isinstance(seen, Detection)
-    if seen.faces:
+    if case.probe == "low_template_quality":
+        assert seen.faces[0].probe is None
+    elif seen.faces:
         foretold = [reason and reason[0] for reason in (seen.faces[0].enrolment, seen.faces[0].probe)]
         assert foretold == codes
 
@@ -151,4 +169,5 @@ def test_no_code_of_the_gate_is_left_out() -> None:
         "overexposed",
         "extreme_pose",
         "low_detection_confidence",
+        "low_template_quality",
     }
