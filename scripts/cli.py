@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from scripts.commands import history, organisation, people, recognition, session, upkeep
-from scripts.commands.terminal import Exit, complain
+from scripts.commands.terminal import AsJson, Exit, Output, complain
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -40,7 +40,6 @@ app.command()(upkeep.reindex)
 app.command()(upkeep.reconcile)
 
 LfwFolder = Annotated[Path, typer.Option("--lfw", help="Folder of LFW deep-funneled with the View-1 lists.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command()
@@ -71,11 +70,11 @@ def demo() -> None:
 
 
 @app.command()
-def config(as_json: AsJson = False) -> None:
+def config(as_json: AsJson = None) -> None:
     """Print the settings, and where each came from."""
     from scripts.configuration import print_settings
 
-    print_settings(_settings(), Console(), as_json=as_json)
+    print_settings(_settings(), Output(as_json))
 
 
 @app.command()
@@ -87,22 +86,22 @@ def calibrate(lfw: LfwFolder) -> None:
 
 
 @bench.command()
-def accuracy(lfw: LfwFolder, as_json: AsJson = False) -> None:
+def accuracy(lfw: LfwFolder, as_json: AsJson = None) -> None:
     """View-1 test pairs of LFW, failures to detect counted as errors."""
     from scripts.bench.accuracy import accuracy_command
 
-    accuracy_command(lfw, _settings(), as_json=as_json)
+    accuracy_command(lfw, _settings(), as_json=Output(as_json).as_json)
 
 
 @bench.command()
 def speed(
     searches: Annotated[int, typer.Option(help="How many searches to time.", min=5)] = 60,
-    as_json: AsJson = False,
+    as_json: AsJson = None,
 ) -> None:
     """Where a search's time goes, beside a plain facenet-pytorch script on the same photo."""
     from scripts.bench.speed import speed_command
 
-    speed_command(_settings(), Console(), searches=searches, as_json=as_json)
+    speed_command(_settings(), Console(), searches=searches, as_json=Output(as_json).as_json)
 
 
 def main() -> None:

@@ -1,19 +1,23 @@
 """`faceid config`: every setting, its value, and where it came from."""
 
-import json
 import os
-from typing import cast
+import re
+from typing import Final, cast
 
-from rich.console import Console
 from rich.table import Table
 
 from infra.settings import Settings
+from scripts.commands.terminal import Output
 
 _PREFIX = "FACEID_"
 
+_MASK: Final = "********"
+_IN_ADDRESS: Final = re.compile(r"(?<=://)[^/\s@]+(?=@)|(?<=\?)\S+")
+"""Name and password, and the query, which signs the address of some stores."""
 
-def print_settings(settings: Settings, console: Console, *, as_json: bool) -> None:
-    """Print all settings; none of them is a secret itself, keys are named by their files."""
+
+def print_settings(settings: Settings, output: Output) -> None:
+    """Print all settings. Keys are named by their files; what an address says of who may use it is masked."""
     rows = [
         (
             variable(name),
@@ -23,15 +27,13 @@ def print_settings(settings: Settings, console: Console, *, as_json: bool) -> No
         )
         for name, field in Settings.model_fields.items()
     ]
-    if as_json:
-        console.print_json(
-            json.dumps({name: {"value": value, "from": origin} for name, value, origin, _ in rows})
-        )
+    if output.as_json:
+        output.document({name: {"value": value, "from": origin} for name, value, origin, _ in rows})
         return
     table = Table("setting", "value", "from", "what it is")
     for row in rows:
         table.add_row(*row)
-    console.print(table)
+    output.console.print(table)
 
 
 def variable(name: str) -> str:
@@ -42,4 +44,5 @@ def variable(name: str) -> str:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    return ",".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else str(value)
+    text = ",".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else str(value)
+    return _IN_ADDRESS.sub(_MASK, text) if "://" in text else text

@@ -24,12 +24,14 @@ def list_jobs(
         typer.Option(help="enroll, search, verify, detect, delete_face, erase_user or regroup_user."),
     ] = None,
     correlation_id: Annotated[str | None, typer.Option(help="Only of this correlation id.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="A date or time, inclusive.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="A date or time, exclusive.")] = None,
     limit: Limit = 50,
     profile: ProfileName = None,
     as_json: AsJson = None,
 ) -> None:
     """List jobs, newest first."""
-    which = {"state": state, "kind": kind, "correlation_id": correlation_id}
+    which = {"state": state, "kind": kind, "correlation_id": correlation_id, "from": since, "to": until}
     columns = ("job_id", "kind", "state", "created_at", "ended_at")
     with server(profile) as faceid:
         Output(as_json).listing(faceid.pages("/jobs", which), columns, limit=limit)

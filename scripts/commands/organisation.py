@@ -28,15 +28,22 @@ KeyId = Annotated[str, typer.Argument(metavar="KEY_ID")]
 def list_members(limit: Limit = 50, profile: ProfileName = None, as_json: AsJson = None) -> None:
     """List the members."""
     with server(profile) as faceid:
-        columns = ("member_id", "email", "role", "created_at")
+        columns = ("member_id", "email", "name", "role", "state", "created_at")
         Output(as_json).listing(faceid.pages("/members", {}), columns, limit=limit)
 
 
 @members.command()
-def invite(email: Email, role: Role = "staff", profile: ProfileName = None, as_json: AsJson = None) -> None:
+def invite(
+    email: Email,
+    role: Role = "staff",
+    name: Annotated[str | None, typer.Option(help="Full name.")] = None,
+    profile: ProfileName = None,
+    as_json: AsJson = None,
+) -> None:
     """Add a member; prints the token with which they set their password, once."""
     with server(profile) as faceid:
-        made = faceid.request("POST", "/members", json={"email": email, "role": role}).body
+        body = {"email": email, "role": role, "name": name}
+        made = faceid.request("POST", "/members", json=body).body
     Output(as_json).record(made)
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from faceid_client import AsyncClient
 from infra.objects.filesystem import FilesystemObjects
-from infra.settings import PROJECT_ROOT
+from infra.settings import PROJECT_ROOT, Settings
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
 
@@ -175,6 +175,21 @@ async def test_a_wrong_setting_is_told_without_a_traceback(shell: Shell) -> None
     assert ended.status == 2
     assert "FACEID_LISTEN" in ended.err
     assert "Traceback" not in ended.err
+
+
+async def test_settings_are_told_with_where_they_came_from_and_no_secret(shell: Shell) -> None:
+    address = "https://reader:hunter2@weights.example/vggface2.pt?X-Signature=5ecret"
+    ended = await shell.run("config", FACEID_MODEL_URL=address, FACEID_WAIT_S="5")
+    assert ended.status == 0, ended.err
+    told = json.loads(ended.out)
+    assert told["FACEID_WAIT_S"] == {"value": "5.0", "from": "environment"}
+    assert told["FACEID_LISTEN"]["from"] == "default"
+    assert told["FACEID_MODEL_URL"]["value"] == "https://********@weights.example/vggface2.pt?********"
+    assert set(told) == {f"FACEID_{name.upper()}" for name in Settings.model_fields}
+    table = await shell.run("config", "--no-json", FACEID_MODEL_URL=address, COLUMNS="300")
+    assert "environment" in table.out
+    for secret in ("hunter2", "5ecret"):
+        assert secret not in ended.out + table.out
 
 
 @pytest.fixture
