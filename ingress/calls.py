@@ -51,6 +51,10 @@ class Call:
     caller: Identity | None = None
     location: Location | None = None
     """Where an attempt was made, once it is known: a refusal's log entry says it."""
+    photo_hash: str | None = None
+    """Of the photo of an attempt that is being refused, and"""
+    subject_hash: str | None = None
+    """of the user whom it was said to be of: for the log entry, too."""
     claim: Claim | None = None
     """What the request's `Idempotency-Key` stands for (`ingress.idempotency`)."""
 

@@ -31,6 +31,7 @@ async def recorded(call: Call, kind: JobKind, problem: ProblemError) -> ProblemE
         submitted_by=call.identity.credential,
         correlation_id=call.correlation_id,
         wrapped_key=None,
+        subject_user_hash=call.subject_hash,
     )
     named = ProblemError(problem.code, problem.detail, **{**problem.extra, "job_id": job.id})
     location = call.location.model_dump(exclude_none=True) if call.location else None
@@ -41,7 +42,12 @@ async def recorded(call: Call, kind: JobKind, problem: ProblemError) -> ProblemE
         event_type=_EVENTS[kind],
         event_data={"code": problem.code},
         code=problem.code,
-        log=LogEntry(outcome=Outcome.REFUSED, details=LogDetails(id=job.id, location=location)),
+        log=LogEntry(
+            outcome=Outcome.REFUSED,
+            details=LogDetails(id=job.id, location=location),
+            photo_hash=call.photo_hash,
+        ),
+        mentions=() if call.subject_hash is None else (call.subject_hash,),
     )
     retention = call.identity.policies.retention
     if not await services.jobs.record_refusal(call.company_id, job, ending, retention):

@@ -101,13 +101,15 @@ class Finisher:
 def refused(
     job: JobRecord, problem: ProblemError, *, photo_hash: str, location: dict[str, JsonValue] | None
 ) -> Ending:
-    """The request was understood and the answer is no: the client reads the code."""
+    """The request was understood and the answer is no: the client reads the code. The entry mentions whom the
+    photo was said to be of, so that their erasure finds its hash."""
     ending = _problem_ending(job, problem, JobState.FAILED, Outcome.REFUSED)
     if ending.log is None:
         return ending
     details = LogDetails(id=job.id, location=location)
     log = LogEntry(outcome=Outcome.REFUSED, photo_hash=photo_hash, details=details)
-    return replace(ending, log=log)
+    subject = job.subject_user_hash
+    return replace(ending, log=log, mentions=() if subject is None else (subject,))
 
 
 def failed(job: JobRecord) -> Ending:

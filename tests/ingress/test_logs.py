@@ -9,7 +9,7 @@ from schemas.access import Role, Scope
 from schemas.jobs import Outcome
 from schemas.paging import encode_cursor
 from tests.ingress.access_log import attempt, without_details
-from tests.ingress.conftest import Client
+from tests.ingress.conftest import Client, form
 from tests.ingress.worker import Worker
 
 
@@ -168,6 +168,25 @@ async def test_a_refusal_of_the_ingress_and_one_of_the_worker_are_found_by_their
     found = await entries(client, device_id="door-7")
     assert {entry["outcome"] for entry in found} == {"not_matched", "refused"}
     assert await entries(client, device_id="door-8") == []
+
+
+async def test_a_refusal_tells_the_photos_hash_until_who_it_was_said_to_be_of_is_erased(
+    client: Client, clock: ManualClock
+) -> None:
+    key = await client.services.keys.get(client.company_id)
+    photo = b"GIF89a"
+    await client.enrol("ada")
+    await client.search(photo)
+    for path in ("/face/enroll", "/face/verify"):
+        clock.advance(1)
+        answer = await client.call("POST", path, data=form(photo, user_id="ada"))
+        assert answer.code == "unsupported_media_type"
+    refused = await entries(client, outcome="refused")
+    assert [entry["photo_hash"] for entry in refused] == [key.photo_hash(photo)] * 3
+    user_hash = await client.services.users.hash_of(client.company_id, "ada")
+    await client.services.jobs.forget_user(client.company_id, user_hash, "somebody")
+    refused = await entries(client, outcome="refused")
+    assert [entry["photo_hash"] for entry in refused] == [None, None, key.photo_hash(photo)]
 
 
 async def test_an_attempt_that_nobody_got_to_has_its_place_in_the_log(client: Client, worker: Worker) -> None:

@@ -486,6 +486,7 @@ class TestReference:
         assert await desk.photos_kept() == set()
         subject = await desk.subject("ada")
         assert await desk.workshop.services.users.get(desk.company_id, subject.user_hash) is None
+        assert job.mentions == (subject.user_hash,), "an erasure must find the photo's hash"
 
     async def test_without_the_policy_no_photo_is_kept(self, desk: Desk) -> None:
         job = await desk.enrol("ada", seen((1, 0)), seen((1, 1)), reference=b"card")

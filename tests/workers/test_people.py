@@ -153,10 +153,10 @@ async def test_consent_given_with_a_photo_is_answered_and_an_audit_event_of_its_
     consents = [event for event in events if event.type == "user.consent_recorded"]
     assert [(event.job_id, event.actor) for event in consents] == [(job.id, "member:test")]
     assert consents[0].data == {"user_hash": await services.users.hash_of(company_id, "u-1")}
-    assert [event.type for event in events if event.job_id == job.id] == [
+    assert {event.type for event in events if event.job_id == job.id} == {
         "user.consent_recorded",
         "face.enrolled",
-    ]
+    }
 
 
 async def test_without_consent_nothing_is_kept_where_it_is_required(workshop: Workshop) -> None:
