@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
+from infra.repositories.users import within_reach
 from infra.services import Services
 from schemas.api.people import ConsentAnswer
 from schemas.jobs import JobRecord, JobState, LogDetails, Outcome
@@ -28,8 +29,7 @@ def bar(
     with, has not agreed where the company asks for it, or is past their validity, so that no search would
     find what a 201 promises."""
     known = user if user is not None and user.state is UserState.ACTIVE else None
-    within = fields.within_groups
-    if known is not None and within is not None and set(within).isdisjoint(known.groups):
+    if not within_reach(user, fields):
         return Verdict(problem=ProblemError("not_found"))
     agreed = fields.consent is not None or (known is not None and known.consent is not None)
     if policies.consent_required and not agreed:

@@ -19,7 +19,7 @@ from infra.objects.port import ObjectsError
 from infra.repositories.accounts import is_open
 from infra.repositories.faces import AlreadyDecided, Overtaken
 from infra.repositories.jobs import Ending
-from infra.repositories.users import EpochMoved
+from infra.repositories.users import EpochMoved, OutOfReach
 from infra.services import Services
 from infra.telemetry import log_context
 from infra.vectors.port import Template
@@ -28,6 +28,7 @@ from schemas.ids import derived_id
 from schemas.jobs import JobKind, JobRecord, JobState
 from schemas.messages import RegroupingBody, RemovalBody, TemplateBody, decode_message
 from schemas.policies import CompanyPolicies, RetentionPolicy
+from schemas.problems import ProblemError
 from schemas.records import Company, FaceRecord, FaceState
 from workers.duplicates import OtherUser, OwnFace, Verdict, judge
 from workers.ending import Finisher, superseded
@@ -242,6 +243,11 @@ class Registrar:
         except EpochMoved:
             await self._take_back(run.company_id, enrolment.face_id)
             enrolment.ending = superseded(job)
+            return
+        except OutOfReach:
+            await self._take_back(run.company_id, enrolment.face_id)
+            refusal = Verdict(problem=ProblemError("not_found"))
+            enrolment.ending = await not_enrolled(services, run.company_id, job, enrolment.body, refusal)
             return
         if record.photo_key is not None:
             enrolment.photo_kept_as = record.id

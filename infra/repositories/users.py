@@ -30,6 +30,10 @@ class EpochMoved(Exception):
     """The person was erased since this work was begun: it is void."""
 
 
+class OutOfReach(Exception):
+    """The person is in none of the groups that the sender has to do with."""
+
+
 @dataclass(frozen=True)
 class UserFilter:
     """Which users; every part that is given must be so. `any_group`: one of these groups."""
@@ -104,14 +108,16 @@ class Users:
     ) -> tuple[User, bool]:
         """Make the user, or update what the enrolment gives. Answers the user and whether its groups changed.
 
-        Raises EpochMoved when the user was erased since `epoch`. Not synced: the job's terminal write
-        follows.
+        Raises EpochMoved when the user was erased since `epoch`, OutOfReach for somebody whom the sender has
+        nothing to do with (any more). Not synced: the job's terminal write follows.
         """
         key = await self.keys.get(company_id)
         while True:
             user = await self.get(company_id, user_hash)
             if (user.epoch if user else 0) != epoch:
                 raise EpochMoved
+            if not within_reach(user, fields):
+                raise OutOfReach
             updated = self._enrolled(key, user, user_hash, epoch, fields)
             if user == updated:
                 return updated, False
@@ -196,6 +202,14 @@ def regrouped(
     the others stay."""
     others = () if within is None else tuple(group for group in present if group not in within)
     return (*others, *given)
+
+
+def within_reach(user: User | None, fields: EnrolmentFields) -> bool:
+    """Whether the sender of an enrolment has to do with this user; with somebody new, yes."""
+    within = fields.within_groups
+    if user is None or user.state is not UserState.ACTIVE or within is None:
+        return True
+    return not set(within).isdisjoint(user.groups)
 
 
 def passes(key: CompanyKey, wanted: UserFilter, user: User) -> bool:

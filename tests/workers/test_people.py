@@ -9,6 +9,7 @@ import pytest
 
 from infra.clock import ManualClock
 from infra.repositories.collections import AUDIT_EVENTS, COMPANIES, FACES, USERS
+from infra.repositories.users import Users
 from schemas.jobs import JobRecord, JobState
 from schemas.messages import PhotoBody, Photos, SearchFields, VerifyFields
 from schemas.policies import CompanyPolicies
@@ -258,6 +259,24 @@ class TestBoundKey:
         refused = await enrolled(workshop, "u-1", 1, photo=b"another photo", within_groups=("hq",))
         assert (refused.code, refused.http_status) == ("not_found", 404)
         assert (await changed(workshop, "u-1")).groups == ("lab",)
+
+    async def test_who_has_left_its_groups_meanwhile_is_not_changed(
+        self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await enrolled(workshop, "u-1", 1, groups=("hq",))
+        points = await workshop.points()
+        save = Users.save_enrolment
+
+        async def moved_before(users: Users, *arguments: Any) -> tuple[User, bool]:
+            await changed(workshop, "u-1", groups=("lab",))
+            return await save(users, *arguments)
+
+        monkeypatch.setattr(Users, "save_enrolment", moved_before)
+        given = {"metadata": {"by": "hq"}, "within_groups": ("hq",)}
+        refused = await enrolled(workshop, "u-1", 1, photo=b"another photo", **given)
+        assert (refused.code, refused.http_status) == ("not_found", 404)
+        assert (await changed(workshop, "u-1")).metadata_sealed is None
+        assert await workshop.points() == points
 
     async def test_other_groups_stay(self, workshop: Workshop) -> None:
         await enrolled(workshop, "u-1", 1, groups=("lab", "hq"))
