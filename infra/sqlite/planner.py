@@ -14,7 +14,7 @@ values, times one for each way to lie after the keyset position. So None has its
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Final
 
@@ -74,11 +74,10 @@ def find(
     columns = [column(name) for name in listing.order_by]
     ordering = ", ".join(name + direction for name in columns)
     page = f"ORDER BY {ordering} LIMIT {int(listing.limit)}"
-    range_ = _range(table, within)
     branches = [
-        _select(index, company_id, columns, fixed + range_ + beyond, page)
+        _select(index, company_id, columns, fixed + beyond, page)
         for fixed in _fixed(table, where)
-        for beyond in _beyond(table, listing)
+        for beyond in _beyond(table, listing, within)
     ]
     if not branches:
         return None
@@ -215,10 +214,11 @@ def _range(table: Table[Any], within: Range | None) -> Conditions:
     return conditions
 
 
-def _beyond(table: Table[Any], listing: Listing) -> list[Conditions]:
-    """The ways to lie after the keyset position: equal in the first fields, beyond it in the next."""
+def _beyond(table: Table[Any], listing: Listing, within: Range | None) -> list[Conditions]:
+    """The ways to lie in the range and after the keyset position: equal in the first fields, beyond it in the
+    next."""
     if listing.after is None:
-        return [Conditions()]
+        return [_range(table, within)]
     fields = [table.field(name) for name in listing.order_by]
     try:
         for field, value in zip(fields, listing.after, strict=True):
@@ -230,7 +230,33 @@ def _beyond(table: Table[Any], listing: Listing) -> list[Conditions]:
     for field, value in zip(fields, listing.after, strict=True):
         branches.extend(equal + past for past in _past(field, value, descending=listing.descending))
         equal += _equals(field, value)
-    return branches
+    return branches if within is None else _bounded(table, within, listing, branches)
+
+
+def _bounded(
+    table: Table[Any], within: Range, listing: Listing, branches: Sequence[Conditions]
+) -> list[Conditions]:
+    """The ways beyond a position, in a range, too. A side has one bound: of two, SQLite looks up one and
+    walks from there to the other, through all that lies between."""
+    position = (listing.after or (None,))[0]
+    if position is None:
+        return [branch + _range(table, within) for branch in branches]
+    field = table.field(within.field)
+    at, start, end = (_comparable(field, value) for value in (position, within.start, within.end))
+    begun, ended = start is None or at >= start, end is not None and at >= end
+    equals = _equals(field, position).parts
+    same = [branch for branch in branches if branch.parts[:1] == equals] if begun and not ended else []
+    if listing.descending:
+        return [_range(table, within if ended else replace(within, end=position)), *same]
+    if not begun:
+        return [_range(table, within)]
+    ahead = Conditions((f"{column(field.name)} > ?",), (at,))
+    return [ahead + _range(table, replace(within, start=None)), *same]
+
+
+def _comparable(field: Field, value: Scalar) -> Any:
+    """A value as SQLite compares it with others of its field."""
+    return field.encode(value)
 
 
 def _past(field: Field, value: Scalar, *, descending: bool) -> list[Conditions]:

@@ -14,9 +14,11 @@ from infra.broker.inbox import Inboxes
 from infra.broker.port import BrokerUnavailable, Delivery, OutgoingMessage, Subscription, Topic
 from infra.broker.sqlite import SqliteBroker
 from infra.clock import ManualClock, system_entropy
-from infra.documents.port import Collection, DocumentsError, DocumentsUnavailable, Index
+from infra.documents.port import Collection, DocumentsError, DocumentsUnavailable, Index, Range
 from infra.documents.sqlite import SqliteDocuments
+from infra.sqlite import planner
 from infra.sqlite.file import SqliteFile
+from infra.sqlite.table import Table
 from schemas.records import Record
 
 HERE = UUID(int=1)
@@ -26,9 +28,10 @@ JOBS = Topic("jobs", partitions=1, keyed=False, retention_s=3600)
 class Thing(Record):
     label: str = ""
     secret: int = 0
+    weight: int = 0
 
 
-THINGS: Collection[Any] = Collection("things", Thing, (Index(("label",)),))
+THINGS: Collection[Any] = Collection("things", Thing, (Index(("label",)), Index(("weight",))))
 
 
 @pytest.fixture
@@ -219,3 +222,25 @@ async def test_a_start_that_was_cut_short_begins_again(path: Path) -> None:
     await documents.start([more])
     assert await documents.group_count(more, HERE, "secret") == {0: 10, 1: 10, 2: 10}
     await documents.close()
+
+
+@pytest.mark.parametrize("descending", [False, True])
+async def test_a_page_of_a_range_costs_what_any_page_costs_however_deep_it_lies(
+    documents: SqliteDocuments, path: Path, descending: bool
+) -> None:
+    for weight in range(600):
+        await documents.insert(THINGS, HERE, Thing(id=f"t-{weight:03}", weight=weight), synced=False)
+
+    def cost(after: int, within: Range | None) -> int:
+        listing = planner.Listing(("weight", "id"), descending, (after, f"t-{after:03}"), 10)
+        statement = planner.find(Table(THINGS), HERE.bytes, {}, within, listing)
+        assert statement is not None
+        steps: list[int] = []
+        with closing(sqlite3.connect(path)) as connection:
+            connection.set_progress_handler(lambda: steps.append(after), 1)
+            assert len(connection.execute(statement.sql, statement.values).fetchall()) == 10
+        return len(steps)
+
+    for within in (Range("weight", start=1), Range("weight", end=599), Range("weight", start=1, end=599)):
+        for after in (50, 300, 550):
+            assert cost(after, within) < 1.2 * cost(after, None)
