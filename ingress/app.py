@@ -11,6 +11,7 @@ from infra.keys.platform import PlatformKey
 from infra.services import Services
 from ingress.auth import Authenticator
 from ingress.calls import PARTS, Parts
+from ingress.exports import Exports
 from ingress.observing import Observer
 from ingress.openapi.pages import api_pages
 from ingress.readiness import HostReadiness, Readiness
@@ -41,6 +42,7 @@ def init_app(services: Services, *, readiness: HostReadiness) -> web.Application
         passwords=Passwords(entropy=services.entropy),
         readiness=Readiness(services, readiness),
         uploads=Uploads(services.settings.max_photo_bytes),
+        exports=Exports(),
         pages=api_pages(),
     )
     app = web.Application(

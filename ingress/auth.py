@@ -88,24 +88,32 @@ class Authenticator:
             raise ProblemError("invalid_api_key" if keys else "invalid_token") from None
         return identity
 
+    async def confirm(self, request: web.Request, identity: Identity) -> Identity:
+        """Who sent a request, with what they may do by now. Raises as `identify` does where the key or the
+        log-in is gone; that an access token runs out meanwhile does not matter."""
+        if identity.session_id is None or identity.member_id is None:
+            return await self.identify(request)
+        return await self._of_session(identity.company_id, identity.session_id, identity.member_id)
+
     async def _of_token(self, token: str) -> Identity:
         try:
             claims = self.access_tokens.verify(token)
         except TokenInvalid as refusal:
             raise ProblemError(refusal.code) from None
-        found = await self.services.accounts.signed_in(
-            claims.company_id, str(claims.session_id), str(claims.member_id)
-        )
+        return await self._of_session(claims.company_id, claims.session_id, str(claims.member_id))
+
+    async def _of_session(self, company_id: UUID, session_id: UUID, member_id: str) -> Identity:
+        found = await self.services.accounts.signed_in(company_id, str(session_id), member_id)
         if found is None:
             raise ProblemError("invalid_token")
         company, member = found
         return Identity(
-            claims.company_id,
+            company_id,
             f"member:{member.id}",
             ROLE_SCOPES[member.role],
             policies=company.policies,
             member_id=member.id,
-            session_id=claims.session_id,
+            session_id=session_id,
         )
 
     async def _of_key(self, text: str) -> Identity:

@@ -12,12 +12,14 @@ from infra.crypto.passwords import Passwords
 from infra.services import Services
 from infra.submission import Submitter
 from ingress.auth import Authenticator, Identity
+from ingress.exports import Exports
 from ingress.observing import CORRELATION_ID
 from ingress.pages import Pages
 from ingress.preferences import Preference
 from ingress.readiness import Readiness
 from ingress.uploads import Uploads
 from ingress.waiting import Waiter
+from schemas.access import Scope
 from schemas.ids import new_id
 from schemas.problems import ProblemError
 from schemas.records import Claim
@@ -36,6 +38,7 @@ class Parts:
     passwords: Passwords
     readiness: Readiness
     uploads: Uploads
+    exports: Exports
     pages: Pages
 
 
@@ -49,6 +52,8 @@ class Call:
     request: web.Request
     parts: Parts
     caller: Identity | None = None
+    scope: Scope | None = None
+    """What the caller must have, by the route."""
     location: Location | None = None
     """Where an attempt was made, once it is known: a refusal's log entry says it."""
     photo_hash: str | None = None
@@ -72,6 +77,15 @@ class Call:
         if self.caller is None:
             raise ProblemError("unauthenticated")
         return self.caller
+
+    async def confirm_caller(self) -> None:
+        """Ask again whether who sent the request may still do what it does: for an answer that takes long.
+
+        Raises `ProblemError` as at the request's beginning.
+        """
+        caller = await self.parts.authenticator.confirm(self.request, self.identity)
+        if self.scope is not None:
+            caller.require(self.scope)
 
     @property
     def company_id(self) -> UUID:

@@ -254,7 +254,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         Query(LogQuery),
         {200: (LogPage, Media("text/csv"), Media("application/x-ndjson", LogLine))},
         scope=Scope.LOGS_READ,
-        problems=("not_acceptable",),
+        problems=("not_acceptable", "too_many_exports"),
     ),
     # The service itself.
     Route("GET", "/healthz", health.alive, Nothing(), {200: HealthAnswer}, public=True),

@@ -60,7 +60,7 @@ def add_routes(app: web.Application, routes: Sequence[Route[Any]]) -> None:
 
 def _endpoint(route: Route[T]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        call = Call(request, request.app[PARTS])
+        call = Call(request, request.app[PARTS], scope=route.scope)
         if not route.public or (route.scope is not None and has_credential(request)):
             call.caller = await call.parts.authenticator.identify(request)
             request[COMPANY_ID] = call.company_id

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from infra.telemetry import get_logger
 from ingress.calls import Call
 from ingress.observing import add_common_headers
+from schemas.problems import ProblemError
 
 _log = get_logger(__name__)
 
@@ -25,7 +26,8 @@ async def streamed(
 
     An error in the first piece is answered like any other. Later nothing can be answered any more: then the
     connection is cut, without the end that chunked encoding has, so that no client takes the part for the
-    whole. A client that goes away, or takes nothing for a minute, ends the work.
+    whole. A client that goes away, takes nothing for a minute, or may not have it any more (a `ProblemError`
+    of the pieces) ends the work.
     """
     response = web.StreamResponse(
         headers={
@@ -54,6 +56,8 @@ async def _send(
         whole = True
     except (ConnectionError, TimeoutError) as error:
         _log.info("stream_not_taken", error=error)
+    except ProblemError as problem:
+        _log.info("stream_refused", code=problem.code)
     except Exception as error:  # noqa: BLE001 - whatever it was, the client sees the cut, the log the rest
         _log.error("stream_failed", exc_info=error)
     finally:

@@ -304,6 +304,12 @@ _TYPES: Final = (
     ),
     # The service.
     ProblemType(
+        "too_many_exports",
+        429,
+        "The company has as many exports under way as it may",
+        "Wait until one of them has ended, then send again.",
+    ),
+    ProblemType(
         "unavailable",
         503,
         "The service cannot answer now",

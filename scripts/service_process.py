@@ -26,6 +26,8 @@ class ServiceProcess:
     home: Path
     log_file: Path
     extra_environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    program: str = "scripts.cli"
+    """The module that is run: the `faceid` command, or something around it."""
     url: str = ""
     _process: asyncio.subprocess.Process | None = None
 
@@ -51,7 +53,7 @@ class ServiceProcess:
         self.home.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *_faceid("setup"), env=self._environment, stdout=log, stderr=log
+                *self._faceid("setup"), env=self._environment, stdout=log, stderr=log
             )
         if await process.wait() != 0:
             raise ServiceNotStarted(f"`faceid setup` failed; see {self.log_file}")
@@ -68,7 +70,7 @@ class ServiceProcess:
             await self.set_up()
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *_faceid("serve"), env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log
+                *self._faceid("serve"), env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log
             )
         if self._process.stdout is None:
             raise ServiceNotStarted("the service has no output to read")
@@ -108,6 +110,5 @@ class ServiceProcess:
     def _environment(self) -> dict[str, str]:
         return {**os.environ, **self.settings}
 
-
-def _faceid(command: str) -> tuple[str, ...]:
-    return sys.executable, "-m", "scripts.cli", command
+    def _faceid(self, command: str) -> tuple[str, ...]:
+        return sys.executable, "-m", self.program, command

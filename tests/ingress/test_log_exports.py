@@ -7,7 +7,8 @@ import dataclasses
 import io
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from infra.clock import ManualClock
 from infra.documents.port import DocumentsUnavailable
 from infra.repositories.access_log import AccessLog
 from ingress.server import serve_ingress
+from schemas.access import Role, Scope
 from tests.ingress.access_log import attempt
 from tests.ingress.conftest import Answer, Client
 
@@ -322,3 +324,88 @@ async def begun(client: Client, tls_folder: Path) -> tuple[asyncio.StreamReader,
     writer.write(request.encode())
     await writer.drain()
     return reader, writer
+
+
+@asynccontextmanager
+async def under_way(client: Client) -> AsyncGenerator[aiohttp.StreamReader]:
+    """An export that has begun, and what comes of it."""
+    key = {"X-API-Key": client.api_key} if client.api_key else {"Authorization": f"Bearer {client.token}"}
+    async with client.http.get(f"{client.base_url}/logs", headers={"Accept": NDJSON, **key}) as answer:
+        assert answer.status == 200
+        await answer.content.readexactly(1000)
+        yield answer.content
+
+
+class TestAccess:
+    """An export lasts, and who reads it may not be allowed to for as long."""
+
+    async def test_a_revoked_key_reads_no_more(
+        self, client: Client, clock: ManualClock, endless: Endless
+    ) -> None:
+        await fill(client, clock, 50)
+        reader = await client.add_key(Scope.LOGS_READ)
+        async with ended(reader, clock, "invalid_api_key"):
+            (key,) = (await client.call("GET", "/api-keys")).body["items"]
+            assert (await client.call("DELETE", f"/api-keys/{key['key_id']}")).status == 204
+
+    async def test_who_has_logged_out_reads_no_more(
+        self, client: Client, clock: ManualClock, endless: Endless
+    ) -> None:
+        await fill(client, clock, 50)
+        reader = await client.add_member("otto@example.org", Role.AUDITOR)
+        async with ended(reader, clock, "invalid_token"):
+            assert (await reader.call("POST", "/logout")).status == 204
+
+    async def test_an_auditor_who_becomes_staff_reads_no_more(
+        self, client: Client, clock: ManualClock, endless: Endless
+    ) -> None:
+        await fill(client, clock, 50)
+        reader = await client.add_member("otto@example.org", Role.AUDITOR)
+        async with ended(reader, clock, "forbidden"):
+            members = (await client.call("GET", "/members")).body["items"]
+            (otto,) = [item["member_id"] for item in members if item["role"] == "auditor"]
+            changed = await client.call("PATCH", f"/members/{otto}", json={"role": "staff"})
+            assert changed.status == 200
+
+    async def test_an_access_token_may_run_out_meanwhile(
+        self, client: Client, clock: ManualClock, endless: Endless
+    ) -> None:
+        await fill(client, clock, 50)
+        async with under_way(client) as content:
+            clock.advance(client.services.settings.access_token_s + 1)
+            assert (await client.call("GET", "/logs")).code == "token_expired"
+            begun = endless.pages
+            while endless.pages < begun + 20:
+                assert await content.read(2**16)
+
+
+@asynccontextmanager
+async def ended(reader: Client, clock: ManualClock, code: str) -> AsyncGenerator[None]:
+    """What the block does ends an export of the reader's that is under way, a second later, and says why."""
+    with structlog.testing.capture_logs() as said:
+        async with under_way(reader) as content:
+            yield
+            clock.advance(1)
+            with pytest.raises(aiohttp.ClientError):
+                await content.read()
+    assert [line["code"] for line in said if line["event"] == "stream_refused"] == [code]
+    assert [line for line in said if line["log_level"] == "error"] == []
+
+
+async def test_a_company_has_two_exports_at_once_and_holds_up_no_other(
+    client: Client, clock: ManualClock, endless: Endless
+) -> None:
+    await fill(client, clock, 50)
+    async with under_way(client):
+        async with under_way(client):
+            third = await export(client, CSV)
+            assert (third.status, third.code) == (429, "too_many_exports")
+            assert third.headers["Retry-After"] == "10"
+            assert (await client.call("GET", "/logs")).status == 200
+            other = await client.fresh().register("bob@example.org")
+            await fill(other, clock, 50)
+            async with under_way(other):
+                pass
+        async with asyncio.timeout(30):
+            while (await client.call("HEAD", "/logs", headers={"Accept": CSV})).status == 429:
+                pass
