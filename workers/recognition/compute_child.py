@@ -12,7 +12,7 @@ from schemas.recognition import PhotoLimits
 from workers.recognition.analysis import answer_to_frame, request_from_frame
 from workers.recognition.compute import NO_OPENER
 from workers.recognition.model import CalibratedModel, calibrated_model
-from workers.recognition.opener_process import OpenerBudget, OpenerUnavailable, opener_process
+from workers.recognition.opener_process import OpenerBudget, OpenerProcess, OpenerUnavailable, opener_process
 from workers.recognition.pipeline import DeviceUnavailable, FacePipeline, OpenPhoto, SelfTestFailed
 from workers.recognition.weights import WeightsError, read_stamp
 
@@ -27,7 +27,7 @@ def serve(arguments: Mapping[str, Any]) -> Generator[Handlers]:
     limits = PhotoLimits.model_validate(arguments["limits"])
     try:
         with opener_process(limits, OpenerBudget.model_validate(arguments["opener"])) as opener:
-            yield _handlers(*_loaded(arguments, opener.open))
+            yield _handlers(*_loaded(arguments, opener.open), opener)
     except ChildStartFailed as error:
         raise CallRefused("opener", str(error)) from error
 
@@ -48,13 +48,15 @@ def _loaded(arguments: Mapping[str, Any], open_photo: OpenPhoto) -> tuple[Calibr
     return model, pipeline
 
 
-def _handlers(model: CalibratedModel, pipeline: FacePipeline) -> Handlers:
+def _handlers(model: CalibratedModel, pipeline: FacePipeline, opener: OpenerProcess) -> Handlers:
     def analyse(payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         requests = [request_from_frame(frame) for frame in payload["photos"]]
         try:
             answers = pipeline.analyse(requests, prepare_s=payload["prepare_s"])
         except OpenerUnavailable as error:
             raise CallRefused(NO_OPENER, str(error)) from error
+        finally:
+            opener.give_back()  # The next photo may be long in coming.
         return [answer_to_frame(answer) for answer in answers]
 
     def self_test(_: object) -> Mapping[str, Any]:

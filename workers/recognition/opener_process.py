@@ -66,12 +66,12 @@ class OpenerProcess:
         return self._child.pid
 
     def open(self, photo: bytes) -> NDArray[np.uint8]:
-        """Upright RGB, uint8 [height, width, 3]; it holds until the next photo.
+        """Upright RGB, uint8 [height, width, 3]; it holds until the next photo, or `give_back`.
 
         Raises `PhotoRefused` as `open_photo` does, besides with `image_too_costly` when a budget does not
         suffice, and `OpenerUnavailable`."""
         check_size(photo, self._limits)
-        self._shared.give_back()
+        self.give_back()
         self._shared.write_photo(photo)
         try:
             answer: dict[str, Any] = self._child.call(
@@ -88,6 +88,10 @@ class OpenerProcess:
         if "code" in answer:
             raise PhotoRefused(answer["code"], answer["detail"])
         return self._shared.pixels(answer["height_px"], answer["width_px"])
+
+    def give_back(self) -> None:
+        """Return to the system what a large photo took: when nobody needs its pixels any more."""
+        self._shared.give_back()
 
 
 @contextmanager
