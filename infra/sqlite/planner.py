@@ -230,7 +230,9 @@ def _beyond(table: Table[Any], listing: Listing, within: Range | None) -> list[C
     for field, value in zip(fields, listing.after, strict=True):
         branches.extend(equal + past for past in _past(field, value, descending=listing.descending))
         equal += _equals(field, value)
-    return branches if within is None else _bounded(table, within, listing, branches)
+    if within is None or (within.start is None and within.end is None):
+        return branches  # Without bounds nothing is left out, not even what has no value.
+    return _bounded(table, within, listing, branches)
 
 
 def _bounded(

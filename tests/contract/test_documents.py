@@ -327,6 +327,27 @@ async def test_find_within_a_range(documents: Documents) -> None:
     assert ids(by_id) == ["i2", "i3"]
 
 
+async def test_a_range_without_bounds_leaves_out_nothing_on_any_page(documents: Documents) -> None:
+    await insert(documents, item("a"), item("b", weight=-1.5), item("c"))
+    for descending in (False, True):
+        found: list[str] = []
+        after: tuple[Scalar, ...] | None = None
+        while len(found) < 3:
+            page = await documents.find(
+                ITEMS,
+                HERE,
+                within=Range("weight"),
+                order_by=("weight",),
+                descending=descending,
+                after=after,
+                limit=1,
+            )
+            found += ids(page.items)
+            after = page.next_key
+            assert page.items
+        assert found == (["b", "c", "a"] if descending else ["a", "c", "b"])
+
+
 async def test_a_range_leaves_out_none(documents: Documents) -> None:
     await insert(documents, item("a"), item("b", weight=1), item("c", weight=2))
     within = Range("weight", end=2)
