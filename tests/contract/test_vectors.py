@@ -14,6 +14,8 @@ import pytest
 from infra.vectors.edge import EdgeVectors
 from infra.vectors.port import Hit, Point, Template, Vectors, VectorsUnavailable
 
+pytestmark = pytest.mark.system
+
 DIMENSIONS = 32
 TIMEOUT_S = 60.0
 TOLERANCE = 1e-5

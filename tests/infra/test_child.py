@@ -26,6 +26,8 @@ from infra.child import (
     FrameTooLarge,
 )
 
+pytestmark = pytest.mark.system
+
 TIMEOUT_S = 60.0
 """Far more than anything here takes: a deadline that is not what the test is about."""
 

@@ -9,6 +9,8 @@ from infra.repositories.collections import API_KEYS, AUDIT_EVENTS
 from schemas.access import Scope
 from tests.ingress.conftest import Answer, Client
 
+pytestmark = pytest.mark.system
+
 PROBE = "/jobs?correlation_id=x"
 NOBODY = "0198c0de-0000-7000-8000-000000000001"
 

@@ -14,6 +14,8 @@ from ingress.openapi.pages import api_document
 from tests.ingress.conformance import check_schema
 from tests.ingress.conftest import Client, jpeg, keep_photo
 
+pytestmark = pytest.mark.system
+
 Example = tuple[str, str, str | None, str | None, dict[str, Any]]
 """Method, path, media type (None: the query), the example's name, and what it holds."""
 

@@ -31,6 +31,8 @@ from workers.ending import Finisher
 from workers.relay import Relay
 from workers.sweeping import Sweeper
 
+pytestmark = pytest.mark.system
+
 KEY = {"Idempotency-Key": "4be9a2d1"}
 NOW = {**KEY, "Prefer": "respond-async"}
 ADA = {"company_name": "Acme", "email": "ada@example.org", "password": PASSWORD}

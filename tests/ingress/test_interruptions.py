@@ -20,6 +20,8 @@ from schemas.jobs import JobState
 from tests.ingress.conftest import PASSWORD, Answer, Client
 from tests.ingress.worker import Worker
 
+pytestmark = pytest.mark.system
+
 _WRITES = frozenset({"insert", "compare_and_set", "compare_and_set_many", "delete", "publish", "put", "sync"})
 
 

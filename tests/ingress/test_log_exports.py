@@ -25,6 +25,8 @@ from schemas.access import Role, Scope
 from tests.ingress.access_log import attempt
 from tests.ingress.conftest import Answer, Client
 
+pytestmark = pytest.mark.system
+
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
 

@@ -15,6 +15,8 @@ from schemas.ids import PLATFORM
 from schemas.records import Member, StepDown
 from tests.ingress.conftest import PASSWORD, Answer, Client
 
+pytestmark = pytest.mark.system
+
 BOB = "bob@example.org"
 OTHER_PASSWORD = "a battery of horses"
 NOBODY = "0198c0de-0000-7000-8000-000000000001"

@@ -22,6 +22,8 @@ from infra.settings import PROJECT_ROOT, Settings
 from scripts.photos import Photos
 from scripts.service_process import ServiceProcess
 
+pytestmark = pytest.mark.system
+
 EMAIL, PASSWORD = "admin@example.com", "a long enough password"
 COMMANDS = (
     (),

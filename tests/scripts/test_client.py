@@ -29,6 +29,8 @@ from tests.ingress.conftest import PASSWORD, jpeg
 from tests.ingress.conftest import Client as Ingress
 from tests.ingress.worker import Worker, searched
 
+pytestmark = pytest.mark.system
+
 EMAIL = "ada@example.org"
 PAST_THE_TOKENS_LIFE_S = 1000
 

@@ -7,6 +7,8 @@ import pytest
 
 from scripts.packages import PackageUnavailable, fetch_package, sha256_of
 
+pytestmark = pytest.mark.system
+
 METADATA = "Metadata-Version: 2.1\nName: parcel\nVersion: 1.0\n"
 WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n"
 

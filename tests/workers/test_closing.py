@@ -19,6 +19,8 @@ from schemas.records import Company, CompanyState
 from tests.workers.conftest import MODEL, Workshop, assembled, person
 from workers.closing import KEPT_FOR, Closer
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture
 def closer(workshop: Workshop) -> Closer:

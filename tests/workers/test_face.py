@@ -44,6 +44,8 @@ from workers.removal import photo_key_of, reference_key_of
 from workers.searching import Searcher
 from workers.verifying import Verifier
 
+pytestmark = pytest.mark.system
+
 TIMINGS = {"open": 1.0, "detect": 2.0, "embed": 3.0}
 BLURRED = UnusableFace(FACE, "low_sharpness", "The face is blurred.")
 

@@ -24,6 +24,8 @@ from workers.searching import Searcher
 from workers.sweeping import SKEW, Sweeper
 from workers.verifying import Verifier
 
+pytestmark = pytest.mark.system
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CONSENT = Consent(given_at=NOW, text_version="1", recorded_by="member:test")
 REQUIRED = CompanyPolicies(consent_required=True)

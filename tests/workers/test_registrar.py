@@ -16,6 +16,8 @@ from tests.workers.conftest import Workshop, person
 from workers.ending import failed
 from workers.registrar import face_id_of
 
+pytestmark = pytest.mark.system
+
 CONSENT = Consent(given_at=datetime(2026, 1, 1, tzinfo=UTC), text_version="1", recorded_by="member:test")
 
 

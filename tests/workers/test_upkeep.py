@@ -17,6 +17,8 @@ from workers.reconciling import Fault, Finding, Reconciler
 from workers.reindexing import companies_of, reindex, take_back_marks
 from workers.removal import photo_key_of, reference_key_of
 
+pytestmark = pytest.mark.system
+
 PEOPLE = ("ada", "grace", "barbara")
 
 

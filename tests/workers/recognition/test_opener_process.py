@@ -19,6 +19,8 @@ from schemas.recognition import PhotoLimits
 from workers.recognition.opener import PhotoRefused, open_photo
 from workers.recognition.opener_process import OpenerBudget, OpenerProcess, opener_process
 
+pytestmark = pytest.mark.system
+
 STAND_IN = "tests.workers.recognition.opener_stand_in"
 LIMITS = PhotoLimits()
 AMPLE = OpenerBudget(timeout_s=120, cpu_s=60, memory_bytes=2 * 2**30)
