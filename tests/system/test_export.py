@@ -38,7 +38,9 @@ from tests.system.beating_service import BEATS_FILE, Beats, lateness_ms
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 ENTRIES = 1_000_000
-FLAT_BYTES = 32 * 2**20
+FLAT_BYTES = 64 * 2**20
+"""The writer's cache (32 MiB), which the searches meanwhile fill, and as much for all else. An export is of
+300 to 600 MiB."""
 WARMING = 100_000
 """So many entries fill the caches of the store's readers (32 MiB each), which are a bound of their own."""
 BATCH = 50_000
