@@ -1,18 +1,10 @@
 """Attempts at recognition that the ingress itself refuses: each is an entry of the access log, too."""
 
-from typing import Final
-
 from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
 from ingress.calls import Call
-from schemas.jobs import JobKind, JobRecord, JobState, LogDetails, Outcome
+from schemas.jobs import FAILED_EVENTS, JobKind, JobRecord, JobState, LogDetails, Outcome
 from schemas.problems import ProblemError
-
-_EVENTS: Final = {
-    JobKind.SEARCH: "search.failed",
-    JobKind.VERIFY: "verify.failed",
-    JobKind.ENROLL: "face.enroll_failed",
-}
 
 
 async def recorded(call: Call, kind: JobKind, problem: ProblemError) -> ProblemError:
@@ -39,7 +31,7 @@ async def recorded(call: Call, kind: JobKind, problem: ProblemError) -> ProblemE
         state=JobState.FAILED,
         http_status=problem.type.status,
         answer=named.problem(call.correlation_id),
-        event_type=_EVENTS[kind],
+        event_type=FAILED_EVENTS[kind],
         event_data={"code": problem.code},
         code=problem.code,
         log=LogEntry(

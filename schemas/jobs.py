@@ -3,6 +3,7 @@ is."""
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -25,6 +26,18 @@ class JobKind(StrEnum):
 ATTEMPT_KINDS = frozenset({JobKind.ENROLL, JobKind.SEARCH, JobKind.VERIFY})
 """The kinds that are an attempt at recognition, each of which is one access-log entry. Detection identifies
 nobody."""
+
+
+FAILED_EVENTS: Final = {
+    JobKind.SEARCH: "search.failed",
+    JobKind.VERIFY: "verify.failed",
+    JobKind.DETECT: "detect.failed",
+    JobKind.ENROLL: "face.enroll_failed",
+    JobKind.DELETE_FACE: "face.delete_failed",
+    JobKind.ERASE_USER: "user.erase_failed",
+    JobKind.REGROUP_USER: "user.regroup_failed",
+}
+"""What is told of a job of each kind that has failed or was refused."""
 
 
 class JobState(StrEnum):

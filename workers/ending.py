@@ -13,23 +13,13 @@ from infra.repositories.jobs import Ending
 from infra.services import Services
 from infra.telemetry import log_context
 from schemas.ids import new_id
-from schemas.jobs import ATTEMPT_KINDS, JobKind, JobRecord, JobState, LogDetails, Outcome
+from schemas.jobs import ATTEMPT_KINDS, FAILED_EVENTS, JobRecord, JobState, LogDetails, Outcome
 from schemas.policies import RetentionPolicy
 from schemas.problems import ProblemError
 from schemas.records import UserState
 from workers.relay import Relay
 
 _log = structlog.get_logger(__name__)
-
-_FAILED_EVENT = {
-    JobKind.SEARCH: "search.failed",
-    JobKind.VERIFY: "verify.failed",
-    JobKind.DETECT: "detect.failed",
-    JobKind.ENROLL: "face.enroll_failed",
-    JobKind.DELETE_FACE: "face.delete_failed",
-    JobKind.ERASE_USER: "user.erase_failed",
-    JobKind.REGROUP_USER: "user.regroup_failed",
-}
 
 
 @dataclass(frozen=True)
@@ -143,7 +133,7 @@ def _problem_ending(
         state=state,
         http_status=problem.type.status,
         answer=body.problem(job.correlation_id),
-        event_type=event_type or _FAILED_EVENT[job.kind],
+        event_type=event_type or FAILED_EVENTS[job.kind],
         event_data=data,
         code=problem.code,
         log=LogEntry(outcome=outcome) if job.kind in ATTEMPT_KINDS else None,

@@ -282,3 +282,15 @@ async def keep_photo(client: Client, face_id: str, photo: bytes, kind: str = "ph
     kept = record.model_copy(update={kind: photo_key})
     assert await replaced_record(services.documents, FACES, company_id, record, kept)
     return photo_key
+
+
+async def user_ids(client: Client, url: str) -> list[str]:
+    """The user ids of a listing, of all its pages."""
+    ids: list[str] = []
+    while True:
+        answer = await client.call("GET", url)
+        assert answer.status == 200, answer.body
+        ids += [item["user_id"] for item in answer.body["items"]]
+        if answer.body["next_cursor"] is None:
+            return ids
+        url = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')

@@ -13,7 +13,7 @@ from schemas.access import Role
 from schemas.jobs import JobKind
 from schemas.messages import RemovalBody
 from schemas.records import FaceState
-from tests.ingress.conftest import Client, form, jpeg, keep_photo
+from tests.ingress.conftest import Client, form, jpeg, keep_photo, user_ids
 from tests.ingress.worker import Worker
 
 UNKNOWN = "0198c0de-0000-7000-8000-000000000001"
@@ -35,15 +35,7 @@ async def enrol(client: Client, user_id: str, **fields: str) -> str:
 
 async def listed(client: Client, query: str = "") -> list[str]:
     """All pages' user ids."""
-    ids: list[str] = []
-    url = f"/faces?{query}"
-    while True:
-        answer = await client.call("GET", url)
-        assert answer.status == 200, answer.body
-        ids += [item["user_id"] for item in answer.body["items"]]
-        if answer.body["next_cursor"] is None:
-            return ids
-        url = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
+    return await user_ids(client, f"/faces?{query}")
 
 
 def png() -> bytes:

@@ -16,7 +16,7 @@ from schemas.access import Role
 from schemas.jobs import JobKind
 from schemas.messages import EnrolmentFields, PhotoBody, RegroupingBody
 from schemas.records import User, UserState
-from tests.ingress.conftest import Client, form
+from tests.ingress.conftest import Client, form, user_ids
 from tests.ingress.worker import Worker, regrouped
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,15 +47,7 @@ async def patch(client: Client, person: str, headers: Mapping[str, str] | None =
 
 async def listed(client: Client, query: str = "") -> list[str]:
     """All pages' user ids."""
-    ids: list[str] = []
-    url = f"/users?{query}"
-    while True:
-        answer = await client.call("GET", url)
-        assert answer.status == 200, answer.body
-        ids += [item["user_id"] for item in answer.body["items"]]
-        if answer.body["next_cursor"] is None:
-            return ids
-        url = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
+    return await user_ids(client, f"/users?{query}")
 
 
 @asynccontextmanager
