@@ -2,17 +2,21 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.broker import topics
+from infra.broker.port import Broker
 from infra.broker.sqlite import SqliteBroker
 from infra.clock import Clock, Entropy, system_entropy
+from infra.documents.port import Documents
 from infra.documents.sqlite import SqliteDocuments
 from infra.folder_lock import FolderLock
 from infra.keys.company import CompanyKeys
 from infra.keys.from_url import open_key_store
 from infra.keys.master import MasterKey
 from infra.objects.filesystem import FilesystemObjects
+from infra.objects.port import Objects
 from infra.repositories import collections
 from infra.services import Services
 from infra.settings import Settings
@@ -35,25 +39,14 @@ async def open_services(
 ) -> AsyncGenerator[Services]:
     """Open keys and stores, and build the repositories above them; everything is closed again at the end.
 
-    Raises FolderInUse when another process has the data folder, KeyFault when master key and key store don't
-    fit.
+    Waits for stores that do not answer yet. Raises FolderInUse when another process has the data folder,
+    KeyFault when master key and key store don't fit, StoreRefused for what no waiting can mend.
     """
     master = MasterKey.load(settings.master_key_file)
     keys = CompanyKeys(master, open_key_store(settings.key_store), clock, entropy=entropy)
     await keys.check()
-    data_dir = settings.data_dir
     async with AsyncExitStack() as stack:
-        stack.callback(FolderLock(data_dir).close)
-        file = SqliteFile(data_dir / "faceid.sqlite")
-        stack.push_async_callback(file.close)
-        documents, broker = SqliteDocuments(file), SqliteBroker(file, clock)
-        objects = FilesystemObjects(data_dir / "objects")
-        await documents.start(collections.ALL)
-        stack.push_async_callback(documents.close)
-        await broker.start(topics.ALL)
-        stack.push_async_callback(broker.close)
-        await objects.start()
-        stack.push_async_callback(objects.close)
+        stores = _Stores(settings, clock, stack)
         yield Services.over(
             settings=settings,
             clock=clock,
@@ -62,10 +55,47 @@ async def open_services(
             calibration=calibration,
             master=master,
             keys=keys,
-            documents=documents,
-            broker=broker,
-            objects=objects,
+            documents=await stores.documents(),
+            broker=await stores.broker(),
+            objects=await stores.objects(),
         )
+
+
+@dataclass
+class _Stores:
+    """Opens the adapter that the settings choose for each role; `stack` closes what was opened."""
+
+    settings: Settings
+    clock: Clock
+    stack: AsyncExitStack
+    _file: SqliteFile | None = None
+
+    async def documents(self) -> Documents:
+        documents = SqliteDocuments(self._sqlite_file())
+        await documents.start(collections.ALL)
+        self.stack.push_async_callback(documents.close)
+        return documents
+
+    async def broker(self) -> Broker:
+        broker = SqliteBroker(self._sqlite_file(), self.clock)
+        await broker.start(topics.ALL)
+        self.stack.push_async_callback(broker.close)
+        return broker
+
+    async def objects(self) -> Objects:
+        objects = FilesystemObjects(self.settings.data_dir / "objects")
+        await objects.start()
+        self.stack.push_async_callback(objects.close)
+        return objects
+
+    def _sqlite_file(self) -> SqliteFile:
+        """The one file of documents and broker where both are embedded: what belongs together is one
+        commit."""
+        if self._file is None:
+            self.stack.callback(FolderLock(self.settings.data_dir).close)
+            self._file = SqliteFile(self.settings.data_dir / "faceid.sqlite")
+            self.stack.push_async_callback(self._file.close)
+        return self._file
 
 
 def collection_name(model: ModelStamp) -> str:

@@ -4,6 +4,7 @@ traceback."""
 from infra.child import ChildStartFailed
 from infra.folder_lock import FolderInUse
 from infra.keys.errors import KeyFault
+from infra.refused import StoreRefused
 from infra.tls.errors import TlsFault
 from scripts.packages import PackageUnavailable
 from scripts.service_process import ServiceNotStarted
@@ -15,6 +16,7 @@ FAULTS: tuple[type[Exception], ...] = (
     KeyFault,
     PackageUnavailable,
     ServiceNotStarted,
+    StoreRefused,
     TlsFault,
     WeightsError,
 )

@@ -113,7 +113,10 @@ async def _reconcile(company: UUID | None, *, repair: bool) -> list[dict[str, An
             }
         )
 
-    async with opened() as stores, open_vectors(stores.settings, stores.stamp) as vectors:
+    async with (
+        opened() as stores,
+        open_vectors(stores.settings, stores.stamp) as vectors,
+    ):
         companies = _chosen(await companies_of(stores.services), company)
         reconciler = Reconciler(stores.services, vectors, collection_name(stores.stamp))
         await reconciler.check(companies, repair=repair, report=report)
