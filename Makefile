@@ -56,7 +56,7 @@ format: environment ## Put the code into its format and fix what can be fixed
 
 .PHONY: lock
 lock: environment ## Solve requirements.lock again for the versions in pyproject.toml
-	@$(uv_compile) --extra dev --output-file requirements.lock pyproject.toml
+	@$(uv_compile) --all-extras --output-file requirements.lock pyproject.toml
 	@grep '^uv==' requirements.lock | sed 's/ .*//' | \
 		$(uv_compile) --no-annotate --output-file requirements/bootstrap.lock -
 	@$(uv_compile) --no-annotate --output-file requirements/client.lock requirements/client.in

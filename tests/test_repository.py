@@ -96,11 +96,8 @@ def declared(project_root: Path) -> dict[str, str]:
     """The packages that pyproject.toml names, each with the one version that it must name."""
     document = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))
     project = document["project"]
-    lines = (
-        project["dependencies"]
-        + project["optional-dependencies"]["dev"]
-        + document["build-system"]["requires"]
-    )
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    lines = project["dependencies"] + extras + document["build-system"]["requires"]
     pins = [re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z,]+\])?==([\w.]+)", line) for line in lines]
     return {
         pin[1]: pin[2]
