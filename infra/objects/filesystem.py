@@ -11,7 +11,6 @@ its age is the file's.
 import asyncio
 import hashlib
 import os
-import re
 import secrets
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +22,11 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from infra.durable_files import make_private_folders, replace_file, sync
+from infra.objects.keys import key_parts, prefix_parts
 from infra.objects.port import ObjectInfo, ObjectNotFound, Objects, ObjectsUnavailable
 
 T = TypeVar("T")
 
-_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-_MAX_KEY_BYTES = 512
 _SHARD = "="
 _NEW = ".new"
 _PROBE_BYTES = 4096
@@ -74,7 +72,7 @@ class FilesystemObjects(Objects):
     async def list(
         self, company_id: UUID | None, prefix: str, *, older_than: datetime | None = None
     ) -> AsyncGenerator[ObjectInfo, None]:
-        found = self._find(company_id, _prefix_parts(prefix), older_than)
+        found = self._find(company_id, prefix_parts(prefix), older_than)
         while part := await self._run(lambda: tuple(islice(found, _LISTED_AT_A_TIME))):
             for info in part:
                 yield info
@@ -110,7 +108,7 @@ class FilesystemObjects(Objects):
         self._turns.release()
 
     def _path(self, company_id: UUID, key: str) -> Path:
-        *folders, name = _key_parts(key)
+        *folders, name = key_parts(key)
         shard = _SHARD + hashlib.sha256(name.encode()).hexdigest()[:2]
         return self._root.joinpath(str(company_id), *folders, shard, name)
 
@@ -196,16 +194,3 @@ def _objects(folder: Path, prefix: str) -> Generator[tuple[str, os.stat_result],
                 yield from _objects(Path(entry), prefix)
             else:
                 yield from _objects(Path(entry), f"{prefix}{entry.name}/")
-
-
-def _key_parts(key: str) -> list[str]:
-    parts = key.split("/")
-    if len(key) > _MAX_KEY_BYTES or not all(_PART.fullmatch(part) for part in parts):
-        raise ValueError("not a key: parts of A-Z a-z 0-9 . _ - that don't begin with a dot, separated by /")
-    return parts
-
-
-def _prefix_parts(prefix: str) -> list[str]:
-    if prefix and not prefix.endswith("/"):
-        raise ValueError("not a prefix: it is empty or ends in /")
-    return _key_parts(prefix[:-1]) if prefix else []
