@@ -37,6 +37,7 @@ serve: setup ## Run the service on https://127.0.0.1:8443
 .PHONY: test
 test: setup ## Run every test, those of the whole service included
 	@.venv/bin/python -m scripts.photos
+	@.venv/bin/python -m tests.servers
 	@$(pytest) -m "not long" $(PYTEST_ARGS)
 
 .PHONY: check

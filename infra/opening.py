@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.broker import topics
 from infra.broker.port import Broker
@@ -17,14 +18,19 @@ from infra.keys.from_url import open_key_store
 from infra.keys.master import MasterKey
 from infra.objects.filesystem import FilesystemObjects
 from infra.objects.port import Objects
+from infra.objects.s3_place import S3Place
 from infra.repositories import collections
 from infra.services import Services
 from infra.settings import Settings
 from infra.sqlite.file import SqliteFile
+from infra.starting import started
 from infra.vectors.edge import EdgeVectors
 from infra.vectors.port import Vectors
 from schemas.calibration import Calibration
 from schemas.recognition import ModelStamp
+
+if TYPE_CHECKING:
+    from infra.objects.s3 import S3Objects
 
 TEMPLATE_DIMENSIONS = 128
 
@@ -83,9 +89,9 @@ class _Stores:
         return broker
 
     async def objects(self) -> Objects:
-        objects = FilesystemObjects(self.settings.data_dir / "objects")
-        await objects.start()
+        objects = make_objects(self.settings, self.clock)
         self.stack.push_async_callback(objects.close)
+        await started("objects", objects.start, self.clock)
         return objects
 
     def _sqlite_file(self) -> SqliteFile:
@@ -96,6 +102,33 @@ class _Stores:
             self._file = SqliteFile(self.settings.data_dir / "faceid.sqlite")
             self.stack.push_async_callback(self._file.close)
         return self._file
+
+
+def make_objects(settings: Settings, clock: Clock) -> Objects:
+    """The objects adapter that the settings choose, not started."""
+    match settings.objects:
+        case "filesystem":
+            return FilesystemObjects(settings.data_dir / "objects")
+        case "s3":
+            return s3_objects(settings, clock)
+
+
+def s3_objects(settings: Settings, clock: Clock) -> "S3Objects":
+    """The bucket of the settings, not started."""
+    # Its library takes half a second to import.
+    from infra.objects.s3 import S3Objects  # noqa: PLC0415
+
+    place = S3Place(
+        bucket=settings.s3_bucket or "",
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key,
+        ca_file=settings.s3_ca_file,
+        path_style=settings.s3_path_style,
+        encryption=settings.s3_encryption,
+    )
+    return S3Objects(place, clock)
 
 
 def collection_name(model: ModelStamp) -> str:

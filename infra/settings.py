@@ -4,10 +4,11 @@ Paths default to folders of the checkout, so that the service finds its data whe
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -20,7 +21,9 @@ _LAST_PORT: Final = 65_535
 class Settings(BaseSettings):
     """The whole configuration. Each field is the variable `FACEID_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="FACEID_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="FACEID_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     data_dir: Path = Field(
         default=_HOME / "data", description="Records, log, index and blobs of the embedded adapters."
@@ -35,6 +38,32 @@ class Settings(BaseSettings):
     key_store: str = Field(
         default=f"file:{_HOME / 'keys' / 'companies'}",
         description="Where wrapped company keys are kept: `file:FOLDER`.",
+    )
+
+    objects: Literal["filesystem", "s3"] = Field(
+        default="filesystem", description="Where sealed photos are kept: in the data folder, or in a bucket."
+    )
+    s3_endpoint: str | None = Field(
+        default=None,
+        description="Address of the S3 server, like `https://s3.example.com`; empty: Amazon's own.",
+    )
+    s3_bucket: str | None = Field(
+        default=None, description="The bucket, of this service alone; `faceid setup` makes it."
+    )
+    s3_region: str = Field(default="us-east-1", description="The region of the bucket.")
+    s3_access_key: str | None = Field(
+        default=None,
+        description="Who asks; empty: the role of the machine, or what else Amazon's library finds.",
+    )
+    s3_secret_key: SecretStr | None = Field(default=None, description="The secret of `FACEID_S3_ACCESS_KEY`.")
+    s3_ca_file: Path | None = Field(
+        default=None, description="The authority that vouches for the S3 server; empty: the usual ones."
+    )
+    s3_path_style: bool = Field(
+        default=True, description="Whether the bucket is named in the path, rather than before the host."
+    )
+    s3_encryption: Literal["none", "AES256", "aws:kms"] = Field(
+        default="none", description="Encryption to ask of the S3 server, besides our own."
     )
 
     listen: str = Field(default="127.0.0.1:8443", description="Address and port of the HTTPS listener.")
@@ -143,6 +172,23 @@ class Settings(BaseSettings):
     def _certificate_is_whole(self) -> Self:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("FACEID_TLS_CERT_FILE and FACEID_TLS_KEY_FILE go together: set both or neither")
+        return self
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _is_origin(cls, value: str | None) -> str | None:
+        if value is None or re.fullmatch(r"https?://[^/?#@\s]+/?", value):
+            return value
+        raise ValueError(
+            "should be https:// or http://, a host and perhaps a port; credentials have their own"
+        )
+
+    @model_validator(mode="after")
+    def _bucket_is_whole(self) -> Self:
+        if self.objects == "s3" and not self.s3_bucket:
+            raise ValueError("FACEID_OBJECTS=s3 needs FACEID_S3_BUCKET")
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise ValueError("FACEID_S3_ACCESS_KEY and FACEID_S3_SECRET_KEY go together: set both or neither")
         return self
 
     @property

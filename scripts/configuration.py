@@ -4,6 +4,7 @@ import os
 import re
 from typing import Final, cast
 
+from pydantic import SecretStr
 from rich.table import Table
 
 from infra.settings import Settings
@@ -44,5 +45,7 @@ def variable(name: str) -> str:
 def _text(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, SecretStr):
+        return _MASK
     text = ",".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else str(value)
     return _IN_ADDRESS.sub(_MASK, text) if "://" in text else text

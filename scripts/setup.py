@@ -1,4 +1,4 @@
-"""`faceid setup`: weights, keys and certificate. What is there and whole is kept."""
+"""`faceid setup`: weights, keys, certificate and bucket. What is there and whole is kept."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,9 @@ from infra.keys.errors import KeyStoreMissing, MasterKeyMismatch, MasterKeyMissi
 from infra.keys.from_url import open_key_store
 from infra.keys.master import MasterKey
 from infra.keys.store import KeyStore
+from infra.opening import s3_objects
 from infra.settings import Settings
+from infra.starting import started
 from infra.tls.authority import AuthorityFolder
 from infra.tls.hosts import PublicHosts
 from scripts.packages import fetch_package
@@ -32,10 +34,13 @@ class SetUp:
 
 
 def set_up(settings: Settings, report: Report, clock: Clock | None = None) -> SetUp:
-    """Make whatever the service needs and does not have. Raises WeightsError, KeyFault or TlsFault."""
+    """Make whatever the service needs and does not have. Raises WeightsError, KeyFault, TlsFault or
+    StoreRefused."""
     clock = clock or SystemClock()
     model = _weights(settings, report)
     _keys(settings, report, clock)
+    if settings.objects == "s3":
+        asyncio.run(set_up_bucket(settings, report, clock))
     return SetUp(model, _certificate(settings, report, clock))
 
 
@@ -89,6 +94,20 @@ async def _in_use(store: KeyStore) -> bool:
     except MasterKeyMismatch:
         return True
     return True
+
+
+async def set_up_bucket(settings: Settings, report: Report, clock: Clock) -> None:
+    """Make the bucket if there is none yet. Raises StoreRefused; waits for a server that is not up yet."""
+    objects = s3_objects(settings, clock)
+
+    async def make() -> None:
+        if await objects.make_bucket():
+            report(f"objects: made the bucket {settings.s3_bucket}")
+
+    try:
+        await started("objects", make, clock)
+    finally:
+        await objects.close()
 
 
 def _certificate(settings: Settings, report: Report, clock: Clock) -> Path | None:

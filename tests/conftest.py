@@ -10,7 +10,7 @@ import inspect
 import os
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -18,6 +18,9 @@ import pytest
 
 from infra.settings import PROJECT_ROOT, Settings
 from scripts.photos import Photos, prepare_photos
+from tests.servers import versitygw
+from tests.servers.engine import or_skip
+from tests.servers.versitygw import S3Server
 
 ACCEPTED_SKIPS = ("no container engine", "no GPU", "no Qdrant server")
 
@@ -35,6 +38,14 @@ def project_root() -> Path:
 def photos() -> Photos:
     """Real photos, fetched once and kept below the cache folder."""
     return prepare_photos(Settings().cache_dir)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server. Every test takes a bucket of its own; none stops the server."""
+    or_skip(versitygw.fetch)
+    with versitygw.given_or_running(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "scripts": {"schemas", "infra", "workers", "ingress", "scripts"},
 }
 NEVER_REACHED_FROM_INGRESS = {"torch", "torchvision", "facenet_pytorch", "workers", "scripts"}
-NEVER_LOADED_BY_INGRESS = NEVER_REACHED_FROM_INGRESS | {"qdrant_edge", "cv2"}
+NEVER_LOADED_BY_INGRESS = NEVER_REACHED_FROM_INGRESS | {"qdrant_edge", "cv2", "aioboto3"}
 MAX_LINES = 300
 CLIENT = Path("scripts/client/faceid_client")
 BROAD = {"Exception", "BaseException"}
@@ -71,6 +71,13 @@ def test_ingress_reaches_nothing_of_the_pipeline() -> None:
             waiting.append(module.rpartition(".")[0])  # importing a.b runs a/__init__.py first
             waiting += imported_modules(paths[module]) if module in paths else ()
     assert sorted(module for module in reached if top(module) in NEVER_REACHED_FROM_INGRESS) == []
+
+
+def test_the_library_of_s3_stays_behind_its_adapter() -> None:
+    library = {"aioboto3", "aiobotocore", "boto3", "botocore"}
+    users = {path for path in SOURCES if not library.isdisjoint(map(top, imported_modules(path)))}
+    assert users
+    assert all(path.match("infra/objects/s3*.py") for path in users), users
 
 
 def test_motor_has_one_module() -> None:

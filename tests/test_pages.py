@@ -49,7 +49,7 @@ def test_every_setting_is_in_the_table_as_it_is() -> None:
 @every_page
 def test_every_variable_that_a_page_names_is_read(name: str) -> None:
     known = {f"FACEID_{setting.upper()}" for setting in Settings.model_fields} | OF_CLIENTS
-    assert set(re.findall(r"FACEID_[A-Z_]+", TEXTS[name])) <= known
+    assert set(re.findall(r"FACEID_[A-Z0-9_]+", TEXTS[name])) <= known
 
 
 def test_the_table_of_scopes_is_that_of_the_code() -> None:

@@ -5,26 +5,35 @@ import os
 import random
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
+from infra.clock import SystemClock
 from infra.objects.filesystem import FilesystemObjects
 from infra.objects.port import ObjectNotFound, Objects
+from infra.objects.s3 import S3Objects
 from schemas.ids import PLATFORM
+from tests.servers.versitygw import S3Server
 
 A, B = UUID(int=0xA), UUID(int=0xB)
 
-ADAPTERS: dict[str, Callable[[Path], Objects]] = {
-    "filesystem": lambda folder: FilesystemObjects(folder / "objects"),
-}
 
-
-@pytest.fixture(params=list(ADAPTERS))
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Objects]:
+@pytest.fixture(params=["filesystem", pytest.param("s3", marks=pytest.mark.system)])
+async def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Objects]:
     """Makes the adapter, not started, on the same data each time."""
-    return lambda: ADAPTERS[request.param](tmp_path)
+    if request.param == "filesystem":
+        return lambda: FilesystemObjects(tmp_path / "objects")
+    server: S3Server = request.getfixturevalue("s3_server")
+    place = server.place()
+    # Few at a time, so that a listing has pages.
+    s3 = partial(S3Objects, place, SystemClock(), listed_at_a_time=100)
+    maker = s3()
+    await maker.make_bucket()
+    await maker.close()
+    return s3
 
 
 @pytest.fixture
@@ -44,7 +53,7 @@ async def listed(
     }
 
 
-@pytest.mark.parametrize("size", [0, 1, 5_000_000])
+@pytest.mark.parametrize("size", [0, 1, 5_000_000, 20_000_000])
 async def test_what_is_put_is_got_and_a_second_put_replaces_it(objects: Objects, size: int) -> None:
     blob = os.urandom(size)
     await objects.put(A, "photos/x", blob)

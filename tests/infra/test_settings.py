@@ -1,10 +1,15 @@
 """Settings that can't be meant are refused before anything starts."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
+from infra.clock import SystemClock
+from infra.objects.filesystem import FilesystemObjects
+from infra.objects.s3 import S3Objects
+from infra.opening import make_objects
 from infra.settings import Settings
 
 
@@ -35,3 +40,34 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     settings = Settings()
     assert settings.public_hosts == ("faces.example.com", "10.0.0.7")
     assert settings.search_ttl_s == 5
+
+
+def test_a_bucket_is_named_where_objects_are_kept_in_one() -> None:
+    with pytest.raises(ValidationError, match="FACEID_S3_BUCKET"):
+        Settings(objects="s3")
+
+
+@pytest.mark.parametrize(
+    "half", [{"s3_access_key": "somebody"}, {"s3_secret_key": SecretStr("hunter2")}], ids=["access", "secret"]
+)
+def test_half_a_credential_is_refused_rather_than_replaced_by_what_else_is_found(half: Any) -> None:
+    with pytest.raises(ValidationError, match="go together") as raised:
+        Settings(**half)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["s3.example.com", "ftp://s3.example.com", "https://user:hunter2@s3", "https://s3/faces?x=1"]
+)
+def test_an_endpoint_is_a_host_without_credentials_or_path(endpoint: str) -> None:
+    with pytest.raises(ValidationError, match="https:// or http://"):
+        Settings(s3_endpoint=endpoint)
+
+
+def test_the_objects_adapter_is_chosen_by_settings_alone() -> None:
+    clock = SystemClock()
+    assert isinstance(make_objects(Settings(), clock), FilesystemObjects)
+    settings = Settings(objects="s3", s3_bucket="faces", s3_endpoint="https://s3.example.com:9000")
+    chosen = make_objects(settings, clock)
+    assert isinstance(chosen, S3Objects)
+    assert str(chosen.place) == "bucket faces at https://s3.example.com:9000"

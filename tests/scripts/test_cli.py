@@ -181,16 +181,18 @@ async def test_a_wrong_setting_is_told_without_a_traceback(shell: Shell) -> None
 
 async def test_settings_are_told_with_where_they_came_from_and_no_secret(shell: Shell) -> None:
     address = "https://reader:hunter2@weights.example/vggface2.pt?X-Signature=5ecret"
-    ended = await shell.run("config", FACEID_MODEL_URL=address, FACEID_WAIT_S="5")
+    secrets = {"FACEID_MODEL_URL": address, "FACEID_S3_ACCESS_KEY": "a", "FACEID_S3_SECRET_KEY": "s3cret"}
+    ended = await shell.run("config", **secrets, FACEID_WAIT_S="5")
     assert ended.status == 0, ended.err
     told = json.loads(ended.out)
     assert told["FACEID_WAIT_S"] == {"value": "5.0", "from": "environment"}
     assert told["FACEID_LISTEN"]["from"] == "default"
     assert told["FACEID_MODEL_URL"]["value"] == "https://********@weights.example/vggface2.pt?********"
     assert set(told) == {f"FACEID_{name.upper()}" for name in Settings.model_fields}
-    table = await shell.run("config", "--no-json", FACEID_MODEL_URL=address, COLUMNS="300")
+    assert told["FACEID_S3_SECRET_KEY"] == {"value": "********", "from": "environment"}
+    table = await shell.run("config", "--no-json", **secrets, COLUMNS="300")
     assert "environment" in table.out
-    for secret in ("hunter2", "5ecret"):
+    for secret in ("hunter2", "5ecret", "s3cret"):
         assert secret not in ended.out + table.out
 
 

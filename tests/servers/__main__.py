@@ -1,0 +1,14 @@
+"""Fetch every server that tests run against and that this machine can have: `python -m tests.servers`."""
+
+import sys
+
+from tests.servers import versitygw
+from tests.servers.engine import ServerMissing
+
+FETCH = {"versitygw": versitygw.fetch}
+
+for name, fetch in FETCH.items():
+    try:
+        print(f"{name}: {fetch()}")
+    except ServerMissing as missing:
+        print(f"{name}: {missing}", file=sys.stderr)
