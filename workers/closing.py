@@ -21,6 +21,7 @@ KEPT_FOR: Final = timedelta(minutes=5)
 as long, and each round clears that, too; no key is cached, and no clock wrong, for longer."""
 
 _PAGE: Final = 200
+_BLOBS_AT_ONCE: Final = 1000
 
 _log = structlog.get_logger(__name__)
 
@@ -81,10 +82,16 @@ class Closer:
         return count
 
     async def _clear_objects(self, company_id: UUID) -> int:
-        count = 0
-        async for blob in self.services.objects.list(company_id, ""):
-            count += await self.services.objects.delete(company_id, blob.key)
-        return count
+        objects, count = self.services.objects, 0
+        keys: list[str] = []
+        async for blob in objects.list(company_id, ""):
+            keys.append(blob.key)
+            if len(keys) == _BLOBS_AT_ONCE:
+                await objects.delete_many(company_id, keys)
+                count += len(keys)
+                keys = []
+        await objects.delete_many(company_id, keys)
+        return count + len(keys)
 
     async def _clear_records(self, collection: Collection[Any], company_id: UUID) -> int:
         documents, count = self.services.documents, 0

@@ -9,6 +9,7 @@ from uuid import UUID
 from infra.broker.port import Topic
 from infra.broker.topics import ENROLL, SEARCH, TEMPLATES
 from infra.keys.company import CompanyKeyGone
+from infra.objects.port import ObjectInfo
 from infra.repositories.collections import ATTEMPTS, CLAIMS, DEAD_LETTERS, JOBS, SESSIONS, USERS
 from infra.services import Services
 from schemas.jobs import JobKind, JobRecord, JobState
@@ -66,7 +67,10 @@ class Sweeper:
         older_than = self.services.clock.now() - SKEW
         count = 0
         async for blob in self.services.objects.list(None, "inflight/", older_than=older_than):
-            job = await self.services.jobs.get(blob.company_id, UUID(blob.key.removeprefix("inflight/")))
+            job_id = _job_of(blob)
+            if job_id is None:
+                continue
+            job = await self.services.jobs.get(blob.company_id, job_id)
             waiting = job is not None and job.state is JobState.QUEUED
             dead = await self.services.documents.get(DEAD_LETTERS, blob.company_id, job.id) if job else None
             if not waiting and dead is None:
@@ -104,3 +108,11 @@ class Sweeper:
             if lag.oldest_appended_at is not None:
                 until = min(until, lag.oldest_appended_at)
         return until
+
+
+def _job_of(blob: ObjectInfo) -> UUID | None:
+    """Whose photo is in flight; None for what no version of this program has put there."""
+    try:
+        return UUID(blob.key.removeprefix("inflight/"))
+    except ValueError:
+        return None

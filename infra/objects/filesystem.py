@@ -31,6 +31,7 @@ _SHARD = "="
 _NEW = ".new"
 _PROBE_BYTES = 4096
 _LISTED_AT_A_TIME = 256
+_DELETED_AT_A_TIME = 64
 _MOST_TRIES = 20
 
 
@@ -68,6 +69,12 @@ class FilesystemObjects(Objects):
     async def delete(self, company_id: UUID, key: str) -> bool:
         path = self._path(company_id, key)
         return await self._run(lambda: self._delete(path))
+
+    async def delete_many(self, company_id: UUID, keys: Sequence[str]) -> None:
+        paths = [self._path(company_id, key) for key in keys]
+        for start in range(0, len(paths), _DELETED_AT_A_TIME):
+            part = paths[start : start + _DELETED_AT_A_TIME]
+            await self._run(lambda part=part: [self._delete(path) for path in part])
 
     async def list(
         self, company_id: UUID | None, prefix: str, *, older_than: datetime | None = None

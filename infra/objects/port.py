@@ -2,7 +2,7 @@
 what."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -51,6 +51,10 @@ class Objects(ABC):
     @abstractmethod
     async def delete(self, company_id: UUID, key: str) -> bool:
         """False if it was not there."""
+
+    @abstractmethod
+    async def delete_many(self, company_id: UUID, keys: Sequence[str]) -> None:
+        """Delete all of these that are there. Some may be deleted when it raises: it may be repeated."""
 
     @abstractmethod
     def list(

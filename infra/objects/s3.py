@@ -28,6 +28,9 @@ _PART_BYTES: Final = 8 * 2**20
 # The checksum of what is read is computed on the way, on the event loop: a little at a time.
 _READ_BYTES: Final = 2**20
 
+# S3 takes no more.
+_DELETED_AT_A_TIME: Final = 1000
+
 _ABORT_TIMEOUT_S: Final = 5.0
 _LEFT_OVER_AFTER: Final = timedelta(days=1)
 
@@ -120,6 +123,15 @@ class S3Objects(Objects):
             # In any case: the answer to HEAD does not tell a missing object from a missing bucket.
             await client.delete_object(**place)
         return there
+
+    async def delete_many(self, company_id: UUID, keys: Sequence[str]) -> None:
+        names = [{"Key": name_of(company_id, key)} for key in keys]
+        for start in range(0, len(names), _DELETED_AT_A_TIME):
+            some = {"Objects": names[start : start + _DELETED_AT_A_TIME], "Quiet": True}
+            async with self._asking() as client:
+                answer = await client.delete_objects(Bucket=self.place.bucket, Delete=some)
+            for fault in answer.get("Errors", ()):
+                raise ObjectsUnavailable(f"{self.place}: the server refused: {fault.get('Code')}")
 
     async def list(
         self, company_id: UUID | None, prefix: str, *, older_than: datetime | None = None

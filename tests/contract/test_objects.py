@@ -81,6 +81,18 @@ async def test_a_deleted_object_is_gone(objects: Objects) -> None:
     assert await listed(objects, A) == {(A, "photos/y", 1)}
 
 
+async def test_many_are_deleted_at_once_whether_they_are_there_or_not(objects: Objects) -> None:
+    keys = [f"photos/{n}" for n in range(150)]
+    await asyncio.gather(*(objects.put(A, key, b"x") for key in keys))
+    await objects.put(B, keys[0], b"x")
+    await objects.delete_many(A, [*keys[10:], "photos/never", "photos/never/was"])
+    assert {key for _, key, _ in await listed(objects, A)} == set(keys[:10])
+    assert await listed(objects, B) == {(B, keys[0], 1)}
+    await objects.delete_many(A, [])
+    await objects.delete_many(A, keys)
+    assert await listed(objects, A) == set()
+
+
 async def test_companies_do_not_see_or_touch_each_other(objects: Objects) -> None:
     for company_id in (A, B, PLATFORM):
         await objects.put(company_id, "photos/x", str(company_id).encode())
@@ -168,7 +180,12 @@ async def test_a_listing_may_be_left_early(objects: Objects) -> None:
     ],
 )
 async def test_a_key_that_is_none_is_refused(objects: Objects, key: str) -> None:
-    for call in (objects.put(A, key, b""), objects.get(A, key), objects.delete(A, key)):
+    for call in (
+        objects.put(A, key, b""),
+        objects.get(A, key),
+        objects.delete(A, key),
+        objects.delete_many(A, ["x", key]),
+    ):
         with pytest.raises(ValueError, match="key"):
             await call
 

@@ -129,6 +129,8 @@ async def test_clearing_away_may_be_cut_off_anywhere(
             allowed = _Allowed(cut_off % 3)
             for store in (workshop.services.documents, workshop.services.objects, workshop.vectors):
                 patch.setattr(store, "delete", allowed.counted(store.delete))
+            objects = workshop.services.objects
+            patch.setattr(objects, "delete_many", allowed.counted(objects.delete_many))
             try:
                 await closer.clear_closed()
             except DocumentsUnavailable:

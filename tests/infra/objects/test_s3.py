@@ -191,6 +191,29 @@ async def test_a_deletion_from_a_bucket_that_is_gone_is_not_taken_for_one_of_not
         await objects.delete(A, "photos/x")
 
 
+async def test_of_many_deletions_one_that_fails_is_told(stand_in: StandIn, objects: S3Objects) -> None:
+    async def all_but_one() -> web.Response:
+        fault = "<Error><Key>photos/hidden</Key><Code>AccessDenied</Code></Error>"
+        return web.Response(text=f"<DeleteResult>{fault}</DeleteResult>")
+
+    stand_in.faults.append(all_but_one)
+    with pytest.raises(ObjectsUnavailable, match="AccessDenied") as raised:
+        await objects.delete_many(A, [f"photos/{n}" for n in range(1500)])
+    assert "hidden" not in str(raised.value)
+    assert len(stand_in.asked) == 1
+
+
+async def test_no_more_are_deleted_by_one_request_than_s3_takes(
+    stand_in: StandIn, objects: S3Objects
+) -> None:
+    async def done() -> web.Response:
+        return web.Response(text="<DeleteResult></DeleteResult>")
+
+    stand_in.faults += [done] * 2
+    await objects.delete_many(A, [f"photos/{n}" for n in range(1500)])
+    assert stand_in.asked == [("POST", "/faceid?delete")] * 2
+
+
 async def test_nobody_there_is_unavailable(stand_in: StandIn) -> None:
     objects = S3Objects(stand_in.place(endpoint=f"http://127.0.0.1:{free_port()}"), SystemClock())
     for call in (objects.start(), objects.make_bucket(), objects.ping()):
