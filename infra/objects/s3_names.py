@@ -3,9 +3,9 @@
     <first folder of the key>/<company>/<other folders>/=<name>
 
 The first folder stands first (`inflight/…`, `photos/…`) so that a sweep over all companies lists what is in
-flight and not every photo that is kept, and so that a bucket's own rules, which go by constant prefixes, can
-tell one from the other. A key without a folder has `=` there. No part of a key begins with `=`, so that `x`
-and `x/y` don't get into each other's way on servers that keep objects as files.
+flight and not every photo that is kept, and so that a bucket's own rules (copies elsewhere, say), which go by
+constant prefixes, can tell one from the other. A key without a folder has `=` there. No part of a key begins
+with `=`, so that `x` and `x/y` don't get into each other's way on servers that keep objects as files.
 """
 
 from typing import Final
