@@ -1,6 +1,8 @@
 """Configuration: every `FACEID_*` variable, read once, in one class.
 
 Paths default to folders of the checkout, so that the service finds its data wherever it is started from.
+What must not stand in an environment (a password, an address with one in it) may lie in a file instead, in
+`FACEID_SECRETS_DIR`: containers are given secrets so.
 """
 
 import os
@@ -9,13 +11,22 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 _HOME = PROJECT_ROOT / ".faceid"
 
 _LAST_PORT: Final = 65_535
+
+_SECRETS_DIR: Final = Path("/run/secrets")
+"""Where container engines put them."""
 
 
 class Settings(BaseSettings):
@@ -25,6 +36,11 @@ class Settings(BaseSettings):
         env_prefix="FACEID_", frozen=True, extra="ignore", hide_input_in_errors=True
     )
 
+    secrets_dir: Path = Field(
+        default=_SECRETS_DIR,
+        description="A folder with a file for each setting that is not in the environment, named like its "
+        "variable.",
+    )
     data_dir: Path = Field(
         default=_HOME / "data", description="Records, log, index and blobs of the embedded adapters."
     )
@@ -150,6 +166,28 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level logged."
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before files, and what a caller gives before both."""
+        folder = Path(os.environ.get("FACEID_SECRETS_DIR") or _SECRETS_DIR)
+        if not folder.is_dir():  # The validator below refuses one that was asked for.
+            return init_settings, env_settings
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder)
+
+    @field_validator("secrets_dir")
+    @classmethod
+    def _is_there_if_asked_for(cls, value: Path) -> Path:
+        if value != _SECRETS_DIR and not value.is_dir():
+            raise ValueError("should be a folder, and there is none")
+        return value
 
     @field_validator("public_hosts", mode="before")
     @classmethod

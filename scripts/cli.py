@@ -43,10 +43,18 @@ LfwFolder = Annotated[Path, typer.Option("--lfw", help="Folder of LFW deep-funne
 
 
 @app.command()
-def setup() -> None:
+def setup(
+    weights_only: Annotated[
+        bool, typer.Option(help="Only the weights, as an image of workers has them.")
+    ] = False,
+) -> None:
     """Make whatever the service needs and does not have: weights, keys, certificate."""
-    from scripts.setup import set_up
+    from scripts.setup import prepare_model, set_up
 
+    if weights_only:
+        stamp = prepare_model(_settings(), _say).stamp
+        _say(f"ready: model {stamp.id} {stamp.version}")
+        return
     done = set_up(_settings(), _say)
     _say(f"ready: model {done.model.stamp.id} {done.model.stamp.version}")
     if done.ca_file is not None:

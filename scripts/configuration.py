@@ -19,11 +19,13 @@ _IN_ADDRESS: Final = re.compile(r"(?<=://)[^/\s@]+(?=@)|(?<=\?)\S+")
 
 def print_settings(settings: Settings, output: Output) -> None:
     """Print all settings. Keys are named by their files; what an address says of who may use it is masked."""
+    folder = settings.secrets_dir
+    in_files = {path.name.upper() for path in folder.iterdir()} if folder.is_dir() else set[str]()
     rows = [
         (
             variable(name),
             _text(getattr(settings, name)),
-            "environment" if variable(name) in os.environ else "default",
+            _origin(name, in_files),
             field.description or "",
         )
         for name, field in Settings.model_fields.items()
@@ -40,6 +42,12 @@ def print_settings(settings: Settings, output: Output) -> None:
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return f"{_PREFIX}{name.upper()}"
+
+
+def _origin(name: str, in_files: set[str]) -> str:
+    if variable(name) in os.environ:
+        return "environment"
+    return "file" if variable(name) in in_files else "default"
 
 
 def _text(value: object) -> str:

@@ -37,14 +37,15 @@ def set_up(settings: Settings, report: Report, clock: Clock | None = None) -> Se
     """Make whatever the service needs and does not have. Raises WeightsError, KeyFault, TlsFault or
     StoreRefused."""
     clock = clock or SystemClock()
-    model = _weights(settings, report)
+    model = prepare_model(settings, report)
     _keys(settings, report, clock)
     if settings.objects == "s3":
         asyncio.run(set_up_bucket(settings, report, clock))
     return SetUp(model, _certificate(settings, report, clock))
 
 
-def _weights(settings: Settings, report: Report) -> CalibratedModel:
+def prepare_model(settings: Settings, report: Report) -> CalibratedModel:
+    """The weights alone: all that the image of a worker has of what set-up makes. Raises WeightsError."""
     try:
         files = find_weights(settings.model, settings.cache_dir)
         files.read_tensors()  # The hash of the whole file: the stamp alone does not tell of damage.

@@ -71,3 +71,27 @@ def test_the_objects_adapter_is_chosen_by_settings_alone() -> None:
     chosen = make_objects(settings, clock)
     assert isinstance(chosen, S3Objects)
     assert str(chosen.place) == "bucket faces at https://s3.example.com:9000"
+
+
+def test_what_the_environment_does_not_say_is_read_from_the_folder_of_secrets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "FACEID_KEY_STORE").write_text("mongodb://faceid:secret@mongodb/faceid_keys\n")
+    (tmp_path / "faceid_public_hosts").write_text("faces.example.com,10.0.0.7\n")
+    (tmp_path / "FACEID_SEARCH_TTL_S").write_text("7")
+    (tmp_path / "of-somebody-else").write_text("x")
+    monkeypatch.setenv("FACEID_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("FACEID_SEARCH_TTL_S", "5")
+    settings = Settings()
+    assert settings.key_store == "mongodb://faceid:secret@mongodb/faceid_keys"
+    assert settings.public_hosts == ("faces.example.com", "10.0.0.7")
+    assert settings.search_ttl_s == 5
+    assert Settings(search_ttl_s=9).search_ttl_s == 9
+
+
+def test_a_folder_of_secrets_that_is_not_there_is_refused_when_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FACEID_SECRETS_DIR", str(tmp_path / "not mounted"))
+    with pytest.raises(ValidationError, match="should be a folder"):
+        Settings()

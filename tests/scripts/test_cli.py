@@ -179,7 +179,9 @@ async def test_a_wrong_setting_is_told_without_a_traceback(shell: Shell) -> None
     assert "Traceback" not in ended.err
 
 
-async def test_settings_are_told_with_where_they_came_from_and_no_secret(shell: Shell) -> None:
+async def test_settings_are_told_with_where_they_came_from_and_no_secret(
+    shell: Shell, tmp_path: Path
+) -> None:
     address = "https://reader:hunter2@weights.example/vggface2.pt?X-Signature=5ecret"
     secrets = {"FACEID_MODEL_URL": address, "FACEID_S3_ACCESS_KEY": "a", "FACEID_S3_SECRET_KEY": "s3cret"}
     ended = await shell.run("config", **secrets, FACEID_WAIT_S="5")
@@ -192,8 +194,22 @@ async def test_settings_are_told_with_where_they_came_from_and_no_secret(shell: 
     assert told["FACEID_S3_SECRET_KEY"] == {"value": "********", "from": "environment"}
     table = await shell.run("config", "--no-json", **secrets, COLUMNS="300")
     assert "environment" in table.out
+    (tmp_path / "faceid_key_store").write_text("mongodb://faceid:hunter2@mongodb/keys")
+    files = json.loads((await shell.run("config", FACEID_SECRETS_DIR=str(tmp_path))).out)
+    assert files["FACEID_KEY_STORE"] == {"value": "mongodb://********@mongodb/keys", "from": "file"}
     for secret in ("hunter2", "5ecret", "s3cret"):
         assert secret not in ended.out + table.out
+
+
+@pytest.mark.system
+async def test_an_image_is_given_weights_and_neither_keys_nor_a_certificate(
+    shell: Shell, tmp_path: Path
+) -> None:
+    home = tmp_path / "image"
+    places = {"FACEID_MASTER_KEY_FILE": str(home / "master.key"), "FACEID_TLS_DIR": str(home / "tls")}
+    ended = await shell.run("setup", "--weights-only", FACEID_KEY_STORE=f"file:{home}/companies", **places)
+    assert (ended.status, ended.out[:23]) == (0, "ready: model casia-webf"), ended.err
+    assert not home.exists()
 
 
 @pytest.fixture
