@@ -61,6 +61,11 @@ lock: environment ## Solve requirements.lock again for the versions in pyproject
 	@grep '^uv==' requirements.lock | sed 's/ .*//' | \
 		$(uv_compile) --no-annotate --output-file requirements/bootstrap.lock -
 	@$(uv_compile) --no-annotate --output-file requirements/client.lock requirements/client.in
+	@# The images' sets begin as the whole one, so that their versions are its versions.
+	@cp requirements.lock requirements/ingress.lock
+	@$(uv_compile) --no-annotate --output-file requirements/ingress.lock requirements/ingress.in
+	@cp requirements.lock requirements/worker.lock
+	@$(uv_compile) --no-annotate --extra traces --output-file requirements/worker.lock pyproject.toml
 	@echo "requirements.lock: $$(grep -c '^[a-z].*==' requirements.lock) packages"
 
 .PHONY: clean

@@ -1,8 +1,10 @@
 """What the repository holds besides code: the lock, the set-up, and nothing that belongs to one machine."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -13,6 +15,10 @@ import pytest
 OWNERS_PACKAGES = {
     "aiohttp", "aiokafka", "facenet-pytorch", "torch", "qdrant-client", "motor", "pydantic", "aioboto3",
     "pyjwt", "structlog", "pytest", "pytest-asyncio", "testcontainers",
+}  # fmt: skip
+NOT_FOR_INGRESS = {
+    "facenet-pytorch", "pillow", "pip", "psutil", "qdrant-client", "qdrant-edge-py", "safetensors",
+    "setuptools", "torch", "torchvision",
 }  # fmt: skip
 MACHINE_PATH = re.compile(r"(?<![\w.~$})/*-])/(?:work|root|tmp|home|Users)(?![\w-])")
 REGISTRY = re.compile(
@@ -110,6 +116,74 @@ def test_the_lock_is_hashed_and_up_to_date(project_root: Path) -> None:
     versions = locked(project_root / "requirements.lock")
     pins = declared(project_root)
     assert {name: versions.get(name) for name in pins} == {name: {version} for name, version in pins.items()}
+
+
+@pytest.mark.parametrize("image", ["ingress", "worker"])
+def test_an_image_has_the_locked_versions_and_nothing_that_is_for_development(
+    project_root: Path, image: str
+) -> None:
+    versions = locked(project_root / "requirements.lock")
+    of_image = locked(project_root / "requirements" / f"{image}.lock")
+    assert [name for name, has in of_image.items() if not has <= versions.get(name, set())] == []
+    document = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))
+    for_development = {
+        re.split(r"[\[=]", line)[0] for line in document["project"]["optional-dependencies"]["dev"]
+    }
+    assert of_image.keys() & for_development == set()
+
+
+def test_the_ingress_image_is_asked_for_packages_as_the_program_is(project_root: Path) -> None:
+    document = tomllib.loads((project_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    program = {
+        line.partition("==")[0]
+        for line in document["dependencies"] + document["optional-dependencies"]["traces"]
+    }
+    lines = (project_root / "requirements" / "ingress.in").read_text(encoding="utf-8").splitlines()
+    asked = {line for line in lines if not line.startswith("#")}
+    assert asked <= program
+    assert program - asked == NOT_FOR_INGRESS
+    assert locked(project_root / "requirements" / "ingress.lock").keys() >= {
+        name.partition("[")[0] for name in asked
+    }
+
+
+def test_the_ingress_runs_on_the_packages_of_its_image(project_root: Path) -> None:
+    modules = [
+        ".".join(path.relative_to(project_root).with_suffix("").parts).removesuffix(".__init__")
+        for folder in ("schemas", "infra", "ingress")
+        for path in sorted((project_root / folder).rglob("*.py"))
+        if not path.is_relative_to(project_root / "infra" / "vectors")  # Ingress never touches vectors.
+    ]
+    program = """
+import importlib, re, sys
+from importlib.metadata import packages_distributions
+
+installed = set(sys.argv[1].split())
+here = packages_distributions()
+of_image = {
+    top
+    for top, packages in here.items()
+    if installed & {re.sub("[-_.]+", "-", package).lower() for package in packages}
+}
+
+class OfImage:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top in here and top not in of_image and top not in OURS:
+            raise ModuleNotFoundError(f"{name} is not in the image")
+
+OURS = {"schemas", "infra", "ingress", "workers", "scripts", "faceid_client"}
+sys.meta_path.insert(0, OfImage())
+for module in sys.argv[2:]:
+    importlib.import_module(module)
+"""
+    packages = " ".join(locked(project_root / "requirements" / "ingress.lock"))
+    command = [sys.executable, "-c", program, packages, *modules, "scripts.cli", "scripts.faults"]
+    environment = os.environ | {"PYTHONPATH": str(project_root / "scripts" / "client")}
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=project_root, env=environment
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_installer_is_the_locked_one(project_root: Path) -> None:
