@@ -75,7 +75,6 @@ ENV PATH=/opt/faceid/bin:/opt/venv/bin:$PATH PYTHONPATH=/opt/faceid:/opt/faceid/
     FACEID_CACHE_DIR=/opt/cache \
     FACEID_DATA_DIR=/var/lib/faceid/data \
     FACEID_MASTER_KEY_FILE=/var/lib/faceid/keys/master.key \
-    FACEID_KEY_STORE=file:/var/lib/faceid/keys/companies \
     FACEID_TLS_DIR=/var/lib/faceid/tls \
     FACEID_LISTEN=0.0.0.0:8443 \
     FACEID_METRICS_LISTEN=0.0.0.0:9464

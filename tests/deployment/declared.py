@@ -23,7 +23,8 @@ AWAITED_SETTINGS: Final = {
     "broker", "kafka_servers", "kafka_tls", "kafka_ca_file", "kafka_user", "kafka_password", "kafka_replicas",
     "documents", "mongodb_url", "mongodb_database", "mongodb_ca_file",
     "vectors", "qdrant_url", "qdrant_api_key", "qdrant_ca_file", "qdrant_replicas",
-    "objects", "s3_endpoint", "s3_bucket", "s3_region", "s3_access_key", "s3_secret_key", "s3_path_style",
+    "objects", "s3_endpoint", "s3_bucket", "s3_region", "s3_access_key", "s3_secret_key", "s3_ca_file",
+    "s3_path_style",
     "metrics_listen",
 }  # fmt: skip
 
@@ -33,7 +34,9 @@ def check_settings(given: Mapping[str, str], where: str) -> None:
     names = {name.removeprefix(PREFIX).lower(): name for name in given if name.startswith(PREFIX)}
     unknown = names.keys() - FIELDS.keys() - AWAITED_SETTINGS
     assert not unknown, f"{where}: {sorted(unknown)} are no settings"
-    Settings.model_validate({field: given[name] for field, name in names.items() if "$" not in given[name]})
+    # A folder that is asked for must be there, and that of the container is not.
+    values = {field: given[name] for field, name in names.items() if field != "secrets_dir"}
+    Settings.model_validate({field: value for field, value in values.items() if "$" not in value})
 
 
 def check_command(words: Sequence[str], where: str) -> None:
