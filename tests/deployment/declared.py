@@ -23,8 +23,6 @@ AWAITED_SETTINGS: Final = {
     "broker", "kafka_servers", "kafka_tls", "kafka_ca_file", "kafka_user", "kafka_password", "kafka_replicas",
     "documents", "mongodb_url", "mongodb_database", "mongodb_ca_file",
     "vectors", "qdrant_url", "qdrant_api_key", "qdrant_ca_file", "qdrant_replicas",
-    "objects", "s3_endpoint", "s3_bucket", "s3_region", "s3_access_key", "s3_secret_key", "s3_ca_file",
-    "s3_path_style",
     "metrics_listen",
 }  # fmt: skip
 
