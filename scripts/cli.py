@@ -41,6 +41,11 @@ app.command()(upkeep.reconcile)
 
 LfwFolder = Annotated[Path, typer.Option("--lfw", help="Folder of LFW deep-funneled with the View-1 lists.")]
 
+BenchFolder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Where to put what is measured (else the cache). It is removed again."),
+]
+
 
 @app.command()
 def setup(
@@ -110,6 +115,28 @@ def speed(
     from scripts.bench.speed import speed_command
 
     speed_command(_settings(), Console(), searches=searches, as_json=Output(as_json).as_json)
+
+
+@bench.command()
+def scale(
+    faces: Annotated[int, typer.Option(help="How many synthetic faces.", min=1000)] = 1_000_000,
+    probes: Annotated[int, typer.Option(help="How many searches in each company.", min=10)] = 2000,
+    seed: Annotated[int, typer.Option(help="Another seed, other faces.", min=0)] = 1,
+    folder: BenchFolder = None,
+    as_json: AsJson = None,
+) -> None:
+    """The embedded index with a million synthetic faces: time, memory, recall."""
+    from scripts.bench.scale import scale_command
+
+    scale_command(
+        _settings(),
+        Console(),
+        faces=faces,
+        probes=probes,
+        seed=seed,
+        folder=folder,
+        as_json=Output(as_json).as_json,
+    )
 
 
 def main() -> None:

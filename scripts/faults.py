@@ -6,6 +6,7 @@ from infra.folder_lock import FolderInUse
 from infra.keys.errors import KeyFault
 from infra.refused import StoreRefused
 from infra.tls.errors import TlsFault
+from scripts.bench.room import NoRoom
 from scripts.packages import PackageUnavailable
 from scripts.service_process import ServiceNotStarted
 from workers.recognition.weights import WeightsError
@@ -14,6 +15,7 @@ FAULTS: tuple[type[Exception], ...] = (
     ChildStartFailed,
     FolderInUse,
     KeyFault,
+    NoRoom,
     PackageUnavailable,
     ServiceNotStarted,
     StoreRefused,

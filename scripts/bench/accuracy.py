@@ -19,6 +19,7 @@ from rich.table import Table
 from infra.settings import Settings
 from schemas.calibration import Calibration
 from schemas.recognition import PhotoLimits
+from scripts.bench.figures import wilson_interval
 from scripts.lfw import Pair, Photo, pairs_of, templates_of
 from workers.recognition.model import calibrated_model
 from workers.recognition.opener import open_photo
@@ -105,16 +106,6 @@ def best_threshold(pairs: Sequence[Pair], scores: NDArray[np.float64]) -> float:
     right = [((scores[known] >= candidate) == same[known]).sum() for candidate in candidates]
     best = np.flatnonzero(right == np.max(right))
     return float(candidates[best[len(best) // 2]])
-
-
-def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share (E. B. Wilson, 1927)."""
-    z = 1.959964
-    share = hits / trials
-    middle = share + z * z / (2 * trials)
-    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
-    return (middle - half) / scale, (middle + half) / scale
 
 
 def accuracy_command(lfw: Path, settings: Settings, *, as_json: bool) -> None:

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.calibration import Calibration
-from scripts.bench.accuracy import best_threshold, scores_of, wilson_interval
+from scripts.bench.accuracy import best_threshold, scores_of
+from scripts.bench.figures import wilson_interval
 from scripts.calibrate import (
     Scores,
     false_match_table,
