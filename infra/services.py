@@ -9,6 +9,7 @@ from infra.documents.port import Documents
 from infra.keys.company import CompanyKeys
 from infra.keys.master import MasterKey
 from infra.keys.platform import PlatformKey
+from infra.metrics import Metrics
 from infra.objects.port import Objects
 from infra.repositories.access_log import AccessLog
 from infra.repositories.accounts import Accounts
@@ -59,6 +60,8 @@ class Services:
     submission: Submission
     closings: Doorbell
     """Rung when a company was closed here, so that clearing it away need not wait for the next sweep."""
+    metrics: Metrics
+    """What happens in this process, counted and timed."""
 
     @classmethod
     def over(  # noqa: PLR0913 - what everything is made of, named once, here
@@ -103,4 +106,5 @@ class Services:
             access_log=AccessLog(documents, keys),
             submission=Submission(jobs, broker, objects, keys, clock, entropy, settings.max_inline_bytes),
             closings=Doorbell(),
+            metrics=Metrics(clock),
         )

@@ -163,6 +163,11 @@ class Settings(BaseSettings):
         default=64, ge=1, description="Jobs a worker holds at once, of each kind."
     )
 
+    metrics_listen: str | None = Field(
+        default=None,
+        description="Address and port that metrics are served on, in plain HTTP; off by default.",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level logged."
     )
@@ -198,9 +203,16 @@ class Settings(BaseSettings):
             else value
         )
 
-    @field_validator("listen")
+    @field_validator("metrics_listen", mode="before")
     @classmethod
-    def _is_address_and_port(cls, value: str) -> str:
+    def _off_if_empty(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("listen", "metrics_listen")
+    @classmethod
+    def _is_address_and_port(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         host, _, port = value.rpartition(":")
         if not host or not port.isascii() or not port.isdigit() or int(port) > _LAST_PORT:
             raise ValueError("should be an address and a port, like 127.0.0.1:8443 or [::1]:8443")

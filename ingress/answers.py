@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from ingress.calls import Call
 from ingress.disclosure import answer_text
+from ingress.errors import PROBLEM_CODE
 from schemas.api.jobs import JobAnswer
 from schemas.jobs import JobKind, JobRecord, JobState
 from schemas.problems import Problem, ProblemError
@@ -53,11 +54,13 @@ async def ended_response(call: Call, job: JobRecord) -> web.Response:
     text = await answer_text(call, job)
     if job.state is not JobState.SUCCEEDED:
         problem = _problem_of(job, text)
-        return web.Response(
+        response = web.Response(
             status=problem.status,
             body=problem.model_dump_json(exclude_none=True).encode(),
             content_type="application/problem+json",
         )
+        response[PROBLEM_CODE] = problem.code
+        return response
     if job.http_status == 204:
         return web.Response(status=204)
     body = text or job_answer(job, None).model_dump_json()

@@ -46,7 +46,7 @@ def init_app(services: Services, *, readiness: HostReadiness) -> web.Application
         pages=api_pages(),
     )
     app = web.Application(
-        middlewares=[Observer(services.clock, services.entropy).observe],
+        middlewares=[Observer(services.clock, services.entropy, services.metrics).observe],
         # Bodies are read by `ingress.bodies` and `ingress.forms`, within limits that are tighter.
         client_max_size=2 * services.settings.max_photo_bytes,
     )

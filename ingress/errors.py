@@ -13,6 +13,9 @@ from infra.objects.port import ObjectsUnavailable
 from infra.telemetry import get_logger
 from schemas.problems import ProblemError
 
+PROBLEM_CODE: Final = web.ResponseKey("problem_code", str)
+"""Under this an answer that tells of a problem has its code, for whoever counts them."""
+
 _log = get_logger(__name__)
 
 RETRY_AFTER_S: Final = 2
@@ -32,6 +35,7 @@ def problem_response(problem: ProblemError, correlation_id: str) -> web.Response
         body=problem.problem(correlation_id).model_dump_json(exclude_none=True).encode(),
         content_type="application/problem+json",
     )
+    response[PROBLEM_CODE] = problem.code
     if problem.type.status == 401:
         # RFC 6750 §3: the error attribute only for a token that was sent and does not do.
         refused = problem.code in {"invalid_token", "token_expired"}

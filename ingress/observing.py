@@ -8,8 +8,10 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from infra.clock import Clock, Entropy
+from infra.metric_table import REFUSED, REQUEST_SECONDS, REQUESTS
+from infra.metrics import Metrics
 from infra.telemetry import get_logger, log_context
-from ingress.errors import answer_or_problem, problem_response
+from ingress.errors import PROBLEM_CODE, answer_or_problem, problem_response
 from schemas.ids import new_id
 from schemas.problems import ProblemError
 
@@ -28,9 +30,10 @@ _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]{1,128}")
 class Observer:
     """Has the outermost middleware, `observe`. Paths hold ids, so it logs their pattern, and no query."""
 
-    def __init__(self, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, clock: Clock, entropy: Entropy, metrics: Metrics) -> None:
         self._clock = clock
         self._entropy = entropy
+        self._metrics = metrics
 
     @web.middleware
     async def observe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -46,16 +49,26 @@ class Observer:
                 )
             else:
                 response = await answer_or_problem(request, handler, correlation_id)
+            duration_s = self._clock.monotonic_s() - started_s
+            self._count(request, response, duration_s)
             with log_context(company_id=request.get(COMPANY_ID)):
                 _log.info(
                     "request_answered",
-                    method=request.method if request.method.isalpha() else "other",
+                    method=_method(request),
                     route=_pattern(request),
                     status=response.status,
-                    duration_ms=round((self._clock.monotonic_s() - started_s) * 1000, 1),
+                    duration_ms=round(duration_s * 1000, 1),
                 )
         add_common_headers(response, correlation_id)
         return response
+
+    def _count(self, request: web.Request, response: web.StreamResponse, duration_s: float) -> None:
+        route = _pattern(request)
+        self._metrics.count(REQUESTS, _method(request), route, str(response.status))
+        self._metrics.observe(REQUEST_SECONDS, duration_s, route)
+        code = response.get(PROBLEM_CODE)
+        if code is not None:
+            self._metrics.count(REFUSED, code)
 
 
 def add_common_headers(response: web.StreamResponse, correlation_id: str) -> None:
@@ -64,6 +77,11 @@ def add_common_headers(response: web.StreamResponse, correlation_id: str) -> Non
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers[hdrs.SERVER] = SERVER_NAME
+
+
+def _method(request: web.Request) -> str:
+    """Of what a client makes up there is no end, in a log line or a label."""
+    return request.method if request.method in hdrs.METH_ALL else "other"
 
 
 def _pattern(request: web.Request) -> str:

@@ -17,6 +17,7 @@ from infra.telemetry import configure_logging, log_uncaught
 from infra.tls.hosts import PublicHosts
 from infra.tls.leaf import CertificateSource, LocalCertificate, OperatorCertificate
 from infra.tls.renewer import LeafRenewer
+from infra.watching import serving_metrics
 from ingress.server import serve_ingress
 from schemas.recognition import PhotoLimits
 from workers.host import WorkerHost
@@ -57,7 +58,11 @@ async def running_service(settings: Settings) -> AsyncGenerator[RunningService]:
     compute = Compute(child, open_timeout_s=opener.timeout_s)
     async with open_services(settings, model.stamp, model.calibration, clock) as services:
         renewer = await LeafRenewer.open(_certificate(settings, clock), clock)
-        async with open_vectors(settings, model.stamp) as vectors, _started(child):
+        async with (
+            serving_metrics(services),
+            open_vectors(settings, model.stamp) as vectors,
+            _started(child),
+        ):
             workers = WorkerHost(services, vectors, collection_name(model.stamp), compute, model.calibration)
             await workers.prepare()
             async with _owned(workers.run(), "workers") as failed, _owned(renewer.run(), "certificate"):

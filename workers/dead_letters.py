@@ -12,6 +12,7 @@ from infra.broker.dead_letters import BrokerDeadLetters
 from infra.broker.port import Delivery
 from infra.documents.port import AlreadyExists
 from infra.keys.company import CompanyKeyGone
+from infra.metric_table import DEAD_LETTERS as DEAD_LETTER_COUNT
 from infra.repositories.collections import DEAD_LETTERS
 from infra.services import Services
 from schemas.jobs import ATTEMPT_KINDS, JobRecord, JobState
@@ -42,6 +43,7 @@ class JobDeadLetters:
             await self._end_job(header, delivery.topic, cause, attempts)
         except (MessageUnreadable, CompanyKeyGone):
             pass  # Not a message of ours, or of a company that is gone: no job to end.
+        self.services.metrics.count(DEAD_LETTER_COUNT, delivery.topic, cause)
         with message_context(delivery):
             _log.error("message_given_up", topic=delivery.topic, cause=cause, attempts=attempts)
 

@@ -7,6 +7,7 @@ from uuid import UUID
 import structlog
 from pydantic import JsonValue
 
+from infra.metric_table import JOB_SECONDS, JOBS, STAGE_SECONDS
 from infra.objects.port import ObjectsError
 from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
@@ -56,12 +57,16 @@ class Finisher:
         *,
         keep_blob: bool,
     ) -> tuple[JobRecord, bool]:
-        ended, won = await self.services.jobs.end(company_id, job, ending, retention)
+        metrics = self.services.metrics
+        with metrics.timed(STAGE_SECONDS, "end"):
+            ended, won = await self.services.jobs.end(company_id, job, ending, retention)
         if await self._forget_erased(company_id, ended.mentions):
             ended = await self.services.jobs.get(company_id, UUID(job.id)) or ended
         if job.reply_to is not None:
             await self.services.broker.reply(job.reply_to, company_id, UUID(job.id))
         if won:
+            metrics.count(JOBS, ended.kind, ended.outcome or ended.state)
+            metrics.observe(JOB_SECONDS, _seconds(ended), ended.kind)
             _log.info("job_ended", kind=ended.kind, state=ended.state, outcome=ended.outcome, code=ended.code)
             await self.relay.tell(company_id, ended)
         if not keep_blob:
@@ -86,6 +91,11 @@ class Finisher:
             await self.services.objects.delete(company_id, job.blob_key)
         except ObjectsError:
             _log.warning("blob_left_behind")  # The sweep takes it away.
+
+
+def _seconds(ended: JobRecord) -> float:
+    """How long the job took, by the clocks of whoever accepted and whoever ended it."""
+    return max(0.0, ((ended.ended_at or ended.created_at) - ended.created_at).total_seconds())
 
 
 def refused(

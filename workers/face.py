@@ -12,6 +12,7 @@ from infra.broker.port import Delivery
 from infra.keys.company import CompanyKeyGone
 from infra.keys.job import JobCipher
 from infra.messaging import open_body
+from infra.metric_table import STAGE_SECONDS
 from infra.objects.port import ObjectNotFound
 from infra.repositories.accounts import is_open
 from infra.repositories.jobs import Ending
@@ -47,6 +48,13 @@ class FaceStage:
 
     async def open(self, delivery: Delivery) -> Opened | None:
         """Bring a job's photos to hand; None when there is nothing left to do for it."""
+        with self.services.metrics.timed(STAGE_SECONDS, "records"):
+            opened = await self._open(delivery)
+        if opened is not None:
+            self.services.metrics.observe(STAGE_SECONDS, opened.queue_ms / _MS, "queue")
+        return opened
+
+    async def _open(self, delivery: Delivery) -> Opened | None:
         services = self.services
         header, _, _ = decode_message(delivery.value)
         company_id = header.company_id
@@ -85,6 +93,10 @@ class FaceStage:
 
     async def conclude(self, opened: Opened, answers: Answers) -> None:
         """Answer the job, or send an enrolment on; when this returns, what came of it is saved."""
+        for answer in answers:
+            if not isinstance(answer, Refusal):
+                for stage, stage_ms in answer.timings_ms.items():
+                    self.services.metrics.observe(STAGE_SECONDS, stage_ms / _MS, stage)
         ending = await self._ending(opened, answers)
         if ending is not None:
             retention = opened.policies.retention

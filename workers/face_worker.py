@@ -12,6 +12,7 @@ from infra.broker.doorbell import Doorbell
 from infra.broker.port import Delivery
 from infra.broker.window import Window
 from infra.child import CallRefused, ChildDied, ChildFailed, ChildTimedOut
+from infra.metric_table import BATCH_JOBS
 from workers.face import Answers, FaceStage
 from workers.opened import Opened
 from workers.telling import message_context, told_outcome
@@ -60,6 +61,7 @@ class FaceWorker:
         ready = [(delivery, item) for delivery, item in zip(batch, opened, strict=True) if item is not None]
         if not ready:
             return
+        self.stage.services.metrics.observe(BATCH_JOBS, len(ready), batch[0].topic)
         analyses = await self._analyse([item for _, item in ready])
         for (delivery, item), analysis in zip(ready, analyses, strict=True):
             # The windows bound how much is in flight, and with it how many of these there are.

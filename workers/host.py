@@ -15,6 +15,7 @@ from infra.broker.doorbell import Doorbell
 from infra.broker.port import Topic
 from infra.broker.window import Window
 from infra.child import ChildBusy, ChildFailed
+from infra.metric_table import CHORE_DONE, CHORE_RUNS
 from infra.services import Services
 from infra.vectors.port import Vectors, VectorsError
 from schemas.calibration import Calibration
@@ -26,13 +27,14 @@ from workers.face import FaceStage
 from workers.face_worker import FaceWorker
 from workers.gallery import Gallery
 from workers.indexing import Indexer
+from workers.measuring import child_shown, measure_index, show_model, window_shown
 from workers.recognition.compute import Compute
 from workers.registrar import Registrar
 from workers.registrar_worker import RegistrarWorker
 from workers.relay import Relay
 from workers.removal import Remover
 from workers.searching import Searcher
-from workers.sweeping import GROUP, Sweeper
+from workers.sweeping import Sweeper
 from workers.unkept_photos import PhotoSweeper
 from workers.verifying import Verifier
 
@@ -43,6 +45,7 @@ _RELAY_EVERY_S: Final = 5.0
 _FLUSH_EVERY_S: Final = 30.0
 _SWEEP_EVERY_S: Final = 60.0
 _CLEAN_EVERY_S: Final = 30.0
+_MEASURE_EVERY_S: Final = 30.0
 _CLEANED_AT_ONCE: Final = 1000
 
 _log = structlog.get_logger(__name__)
@@ -61,6 +64,7 @@ class WorkerHost:
     ) -> None:
         self._services = services
         self._vectors = vectors
+        self._collection = collection
         self._compute = compute
         self._relay = Relay(services)
         self._finisher = Finisher(services, self._relay)
@@ -79,7 +83,8 @@ class WorkerHost:
 
     async def prepare(self) -> None:
         """Try the model, and bring the index in step with the records. Until then nothing is to be served."""
-        await self._compute.self_test(timeout_s=_SELF_TEST_TIMEOUT_S)
+        model = await self._compute.self_test(timeout_s=_SELF_TEST_TIMEOUT_S)
+        show_model(self._services.metrics, model, self._services.settings.device)
         companies = await self._indexer.catch_up_all()
         _log.info("index_in_step", companies=companies)
 
@@ -99,14 +104,17 @@ class WorkerHost:
 
     async def _run(self) -> None:
         async with AsyncExitStack() as stack:
-            searches = await stack.enter_async_context(self._window(topics.SEARCH, self._doorbell))
-            enrolments = await stack.enter_async_context(self._window(topics.ENROLL, self._doorbell))
-            decisions = await stack.enter_async_context(self._window(topics.TEMPLATES))
+            stack.enter_context(
+                child_shown(self._services.metrics, "compute", lambda: self._compute.restarts)
+            )
+            searches = await self._joined(stack, topics.SEARCH, self._doorbell)
+            enrolments = await self._joined(stack, topics.ENROLL, self._doorbell)
+            decisions = await self._joined(stack, topics.TEMPLATES)
             async with asyncio.TaskGroup() as group:
                 chores = [group.create_task(self._every(*chore)) for chore in self._chores()]
                 chores.append(group.create_task(self._clear_when_rung()))
                 face_worker = FaceWorker(self._stage, searches, enrolments, self._doorbell, self._stopping)
-                registrar_worker = RegistrarWorker(self._registrar, decisions)
+                registrar_worker = RegistrarWorker(self._registrar, decisions, self._services.metrics)
                 consumers = [group.create_task(worker.run()) for worker in (face_worker, registrar_worker)]
                 stopping = group.create_task(self._stop(searches, enrolments, decisions))
                 await asyncio.wait(consumers)
@@ -129,13 +137,18 @@ class WorkerHost:
         for window in windows:
             window.stop()
 
+    async def _joined(self, stack: AsyncExitStack, topic: Topic, doorbell: Doorbell | None = None) -> Window:
+        window = await stack.enter_async_context(self._window(topic, doorbell))
+        stack.enter_context(window_shown(self._services.metrics, window, topic.name))
+        return window
+
     def _window(self, topic: Topic, doorbell: Doorbell | None = None) -> Window:
         services = self._services
         letters = BrokerDeadLetters(services.broker, topics.DEAD_LETTERS, services.clock)
         return Window(
             services.broker,
             topic,
-            GROUP,
+            topics.GROUP,
             policy=DeliveryPolicy(max_in_flight=services.settings.max_jobs_in_flight),
             clock=services.clock,
             attempts=DocumentAttempts(services.documents, services.clock),
@@ -153,11 +166,15 @@ class WorkerHost:
             ("unkept photos", _SWEEP_EVERY_S, PhotoSweeper(self._services).drop_unkept),
             ("closed companies", _SWEEP_EVERY_S, self._closer.clear_closed),
             ("consumed messages", _CLEAN_EVERY_S, self._clean),
+            ("index size", _MEASURE_EVERY_S, self._measure),
         )
 
     async def _clean(self) -> None:
         while await self._services.broker.clean(self._services.clock.now(), limit=_CLEANED_AT_ONCE):
             pass
+
+    async def _measure(self) -> None:
+        await measure_index(self._services, self._vectors, self._collection)
 
     async def _every(self, name: str, period_s: float, chore: Callable[[], Awaitable[object]]) -> None:
         while True:
@@ -171,12 +188,16 @@ class WorkerHost:
             await self._do("closed companies", self._closer.clear_closed)
             await rung.wait()
 
-    @staticmethod
-    async def _do(name: str, chore: Callable[[], Awaitable[object]]) -> None:
+    async def _do(self, name: str, chore: Callable[[], Awaitable[object]]) -> None:
+        metrics, label = self._services.metrics, name.replace(" ", "_")
         try:
             await chore()
         except STORE_DOWN:
+            metrics.count(CHORE_RUNS, label, "put_off")
             _log.warning("chore_put_off", chore=name)  # The next round does it.
+            return
+        metrics.count(CHORE_RUNS, label, "done")
+        metrics.set(CHORE_DONE, self._services.clock.now().timestamp(), label)
 
     @staticmethod
     async def _answers(question: Awaitable[object]) -> str:

@@ -10,6 +10,8 @@ from infra.broker.delivery import Done, Outcome
 from infra.broker.port import Delivery
 from infra.broker.window import Window
 from infra.keys.company import CompanyKeyGone
+from infra.metric_table import BATCH_JOBS, STAGE_SECONDS
+from infra.metrics import Metrics
 from workers.registrar import Registrar
 from workers.telling import message_context, told_outcome
 
@@ -24,6 +26,7 @@ class RegistrarWorker:
 
     registrar: Registrar
     window: Window
+    metrics: Metrics
 
     async def run(self) -> None:
         """Work until the window is stopped; what was begun is then brought to its end."""
@@ -36,8 +39,10 @@ class RegistrarWorker:
 
     async def _handle(self, batch: Sequence[Delivery]) -> None:
         outcome: Outcome = Done()
+        self.metrics.observe(BATCH_JOBS, len(batch), batch[0].topic)
         try:
-            await self.registrar.handle(UUID(bytes=batch[0].key), batch)
+            with self.metrics.timed(STAGE_SECONDS, "decide"):
+                await self.registrar.handle(UUID(bytes=batch[0].key), batch)
         except CompanyKeyGone:
             pass  # The company was deleted: nobody can read these messages, or wants to.
         except Exception as error:  # noqa: BLE001 - whatever it is, the window knows what is to become of it

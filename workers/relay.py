@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from infra.documents.port import AlreadyExists
+from infra.metric_table import EVENTS
 from infra.repositories.collections import AUDIT_EVENTS, JOBS
 from infra.services import Services
 from schemas.events import AuditEvent
@@ -40,6 +41,7 @@ class Relay:
                 await self.services.documents.insert(AUDIT_EVENTS, company_id, audit, synced=False)
             except AlreadyExists:
                 continue  # An earlier run told it.
+            self.services.metrics.count(EVENTS)
         await self.services.jobs.mark_told(company_id, job)
 
     async def sweep(self) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from infra.metric_table import STAGE_SECONDS
 from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
 from infra.services import Services
@@ -85,7 +86,8 @@ class Searcher:
             )
             candidates = await self._candidates(company_id, fields, near, verdicts)
             searched.append(_Searched(found.face, near, verdicts, candidates))
-        index_ms = round((clock.monotonic_s() - started_s) * 1000, 2)
+        index_s = clock.monotonic_s() - started_s
+        self.services.metrics.observe(STAGE_SECONDS, index_s, "index")
         head = next((one for one in searched if one.best), searched[0])
         result = SearchResult(
             job_id=UUID(opened.job.id),
@@ -98,7 +100,7 @@ class Searcher:
             results=_results(searched, analysis.unusable, point) if fields.face == "all" else None,
             gallery_size=max(size.users, most),
             model=self.services.model,
-            timings_ms={**opened.timings_ms(analysis.timings_ms), "index": index_ms},
+            timings_ms={**opened.timings_ms(analysis.timings_ms), "index": round(index_s * 1000, 2)},
         )
         return await self._ending(opened, result, head, searched, point)
 

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from infra.broker.port import Topic
-from infra.broker.topics import ENROLL, SEARCH, TEMPLATES
+from infra.broker.topics import ENROLL, GROUP, SEARCH, TEMPLATES
 from infra.keys.company import CompanyKeyGone
 from infra.objects.port import ObjectInfo
 from infra.repositories.collections import ATTEMPTS, CLAIMS, DEAD_LETTERS, JOBS, SESSIONS, USERS
@@ -30,7 +30,6 @@ ROUTES: Final[Mapping[JobKind, tuple[Topic, ...]]] = {
     JobKind.ERASE_USER: (TEMPLATES,),
     JobKind.REGROUP_USER: (TEMPLATES,),
 }
-GROUP: Final = "workers"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Keeping quiet while a store is down."""
 
 from collections.abc import Awaitable, Callable
-from enum import Enum, auto
+from enum import IntEnum
 from typing import TypeVar
 
 from infra.broker.delivery import STORE_DOWN, Backoff
@@ -11,10 +11,12 @@ from infra.clock import Clock
 T = TypeVar("T")
 
 
-class _State(Enum):
-    RUNNING = auto()
-    PAUSED = auto()
-    PROBING = auto()
+class BreakerState(IntEnum):
+    """The further from 0, the longer until work goes on."""
+
+    RUNNING = 0
+    PROBING = 1
+    PAUSED = 2
 
 
 class Breaker:
@@ -25,17 +27,21 @@ class Breaker:
         self._clock = clock
         self._tasks = tasks
         self._on_probe = on_probe
-        self._state = _State.RUNNING
+        self._state = BreakerState.RUNNING
         self._failures = 0
         self._probe_out = False
 
     @property
+    def state(self) -> BreakerState:
+        return self._state
+
+    @property
     def may_begin(self) -> bool:
-        return self._state is _State.RUNNING or (self.is_probing and not self._probe_out)
+        return self._state is BreakerState.RUNNING or (self.is_probing and not self._probe_out)
 
     @property
     def is_probing(self) -> bool:
-        return self._state is _State.PROBING
+        return self._state is BreakerState.PROBING
 
     def began(self) -> None:
         """Something was handed out."""
@@ -43,9 +49,9 @@ class Breaker:
 
     def failed(self) -> None:
         """A store did not answer: pause, unless that is on already."""
-        if self._state is _State.PAUSED:
+        if self._state is BreakerState.PAUSED:
             return
-        self._state = _State.PAUSED
+        self._state = BreakerState.PAUSED
         self._probe_out = False
         self._failures += 1
         self._tasks.spawn(self._pause(self._backoff.wait_s(self._failures)))
@@ -53,7 +59,7 @@ class Breaker:
     def succeeded(self) -> None:
         """Something ended, and not for want of a store. During a pause that says nothing."""
         if self.is_probing:
-            self._state = _State.RUNNING
+            self._state = BreakerState.RUNNING
             self._failures = 0
             self._probe_out = False
 
@@ -70,5 +76,5 @@ class Breaker:
 
     async def _pause(self, wait_s: float) -> None:
         await self._clock.sleep(wait_s)
-        self._state = _State.PROBING
+        self._state = BreakerState.PROBING
         self._on_probe()

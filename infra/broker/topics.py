@@ -14,4 +14,10 @@ ENROLL: Final = Topic("enroll", partitions=8, keyed=False, retention_s=7 * _DAY_
 TEMPLATES: Final = Topic("templates", partitions=64, keyed=True, retention_s=7 * _DAY_S)
 DEAD_LETTERS: Final = Topic("dead_letters", partitions=1, keyed=False, retention_s=7 * _DAY_S)
 
+WORKED: Final = (SEARCH, ENROLL, TEMPLATES)
+"""Those that jobs pass through."""
+
+GROUP: Final = "workers"
+"""Who works on them, however many processes that are."""
+
 ALL: Final = (SEARCH, ENROLL, TEMPLATES, DEAD_LETTERS)

@@ -19,7 +19,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from infra.broker.breaker import Breaker
+from infra.broker.breaker import Breaker, BreakerState
 from infra.broker.delivery import (
     KILLED,
     Attempts,
@@ -98,6 +98,14 @@ class Window:
         finally:
             if self._subscription is not None:
                 await self._subscription.close()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._lanes)
+
+    @property
+    def breaker_state(self) -> BreakerState:
+        return self._breaker.state
 
     def take(self, max_messages: int, max_bytes: int) -> list[Delivery]:
         """What may be handled now: at most so many messages and, after the first, so many bytes.

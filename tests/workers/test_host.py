@@ -22,6 +22,7 @@ from schemas.messages import EnrolmentFields, SearchFields
 from schemas.results import Location
 from tests.workers.conftest import CALIBRATION, COLLECTION, MODEL
 from workers.host import WorkerHost
+from workers.measuring import measure_index
 from workers.recognition.compute import Compute
 
 # Real processes are killed and started again here, which takes too long for the quick part.
@@ -181,3 +182,35 @@ async def test_what_is_queued_when_the_workers_stop_is_done_by_the_next(
         done = await ended(services, company_id, *jobs)
     assert {job.http_status for job in done} == {201}
     assert await vectors.count(company_id) == 6
+
+
+async def test_what_jobs_cost_is_measured_where_it_happens(
+    services: Services, vectors: Vectors, company_id: UUID
+) -> None:
+    async with working(services, vectors):
+        await ended(services, company_id, await enroll(services, company_id, "u-1", "face 1 0"))
+        await ended(services, company_id, await search(services, company_id, "face 1 1"))
+        value = services.metrics.value
+        assert value("faceid_breaker_state", topic="search") == 0
+        assert value("faceid_in_flight_messages", topic="templates") is not None
+        assert value("faceid_child_restarts_total", child="compute") == 0
+        assert value("faceid_model_info", id=MODEL.id, version=MODEL.version, device="auto") == 1
+    assert value("faceid_jobs_total", kind="enroll", outcome="enrolled") == 1
+    assert value("faceid_jobs_total", kind="search", outcome="matched") == 1
+    assert value("faceid_job_seconds_count", kind="search") == 1
+    for stage, times in {"queue": 2, "records": 2, "index": 1, "decide": 1, "end": 2}.items():
+        assert (stage, value("faceid_stage_seconds_count", stage=stage)) == (stage, times)
+    assert value("faceid_batch_jobs_count", topic="search") == 1
+    assert value("faceid_in_flight_messages", topic="search") is None
+
+
+async def test_the_index_is_measured_against_the_records(
+    services: Services, vectors: Vectors, company_id: UUID
+) -> None:
+    async with working(services, vectors):
+        await ended(services, company_id, await enroll(services, company_id, "u-1", "face 1 0"))
+        await measure_index(services, vectors, COLLECTION)
+        assert services.metrics.value("faceid_index_faces") == 1
+        assert services.metrics.value("faceid_index_pending_changes") == 1
+    await measure_index(services, vectors, COLLECTION)
+    assert services.metrics.value("faceid_index_pending_changes") == 0, "draining has made it safe on disk"

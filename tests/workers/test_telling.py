@@ -44,7 +44,7 @@ class OneBatch:
 
 async def decide(workshop: Workshop, *deliveries: Delivery) -> list[Outcome]:
     window = OneBatch(*deliveries)
-    await RegistrarWorker(workshop.registrar, cast(Window, window)).run()
+    await RegistrarWorker(workshop.registrar, cast(Window, window), workshop.services.metrics).run()
     return window.outcomes
 
 

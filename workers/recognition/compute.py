@@ -52,6 +52,11 @@ class Compute:
         self._child = child
         self._open_timeout_s = open_timeout_s
 
+    @property
+    def restarts(self) -> int:
+        """How often the child had to be started again."""
+        return self._child.restarts
+
     async def analyse(self, requests: Sequence[PhotoRequest], *, timeout_s: float) -> list[Answer]:
         """An answer for each photo, in order. The time is that of the model in one call; photos beyond 32 MiB
         make several, and so do those that take long to open.
