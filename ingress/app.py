@@ -14,6 +14,7 @@ from ingress.calls import PARTS, Parts
 from ingress.exports import Exports
 from ingress.observing import Observer
 from ingress.openapi.pages import api_pages
+from ingress.overload import SearchQueue
 from ingress.readiness import HostReadiness, Readiness
 from ingress.routes import ROUTES
 from ingress.routing import add_routes
@@ -44,6 +45,7 @@ def init_app(services: Services, *, readiness: HostReadiness) -> web.Application
         uploads=Uploads(services.settings.max_photo_bytes),
         exports=Exports(),
         pages=api_pages(),
+        search_queue=SearchQueue(services.broker, services.clock, services.metrics),
     )
     app = web.Application(
         middlewares=[Observer(services.clock, services.entropy, services.metrics).observe],
@@ -61,7 +63,8 @@ async def _run_parts(app: web.Application) -> AsyncIterator[None]:
     parts = app[PARTS]
     await parts.waiter.start()
     try:
-        yield
+        async with parts.search_queue.watched():
+            yield
     finally:
         await parts.waiter.close()
         await parts.passwords.close()

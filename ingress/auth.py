@@ -31,6 +31,8 @@ class Identity:
     scopes: frozenset[Scope]
     policies: CompanyPolicies = field(kw_only=True)
     """The company's, as they were when the request came."""
+    paused: bool = field(default=False, kw_only=True)
+    """The operator lets the company hand in no photos."""
     groups: frozenset[str] | None = None
     """The only groups of users that the credential has to do with; None for all there are."""
     member_id: str | None = None
@@ -112,6 +114,7 @@ class Authenticator:
             f"member:{member.id}",
             ROLE_SCOPES[member.role],
             policies=company.policies,
+            paused=company.paused_at is not None,
             member_id=member.id,
             session_id=session_id,
         )
@@ -129,7 +132,12 @@ class Authenticator:
             raise ProblemError("invalid_api_key")
         groups = None if key.groups is None else frozenset(key.groups)
         return Identity(
-            company_id, f"key:{key.id}", frozenset(key.scopes), policies=company.policies, groups=groups
+            company_id,
+            f"key:{key.id}",
+            frozenset(key.scopes),
+            policies=company.policies,
+            paused=company.paused_at is not None,
+            groups=groups,
         )
 
 

@@ -14,6 +14,7 @@ from infra.submission import Submitter
 from ingress.auth import Authenticator, Identity
 from ingress.exports import Exports
 from ingress.observing import CORRELATION_ID
+from ingress.overload import SearchQueue
 from ingress.pages import Pages
 from ingress.preferences import Preference
 from ingress.readiness import Readiness
@@ -40,6 +41,7 @@ class Parts:
     uploads: Uploads
     exports: Exports
     pages: Pages
+    search_queue: SearchQueue
 
 
 PARTS: Final = web.AppKey("parts", Parts)

@@ -21,7 +21,7 @@ _log = get_logger(__name__)
 RETRY_AFTER_S: Final = 2
 """When to come back to a service that could not answer."""
 
-_RETRY_AFTER_S_BY_CODE: Final = {"idempotency_in_progress": 1, "too_many_exports": 10}
+_RETRY_AFTER_S_BY_CODE: Final = {"idempotency_in_progress": 1, "too_many_exports": 10, "company_paused": 60}
 
 _NOT_NOW: Final = (DocumentsUnavailable, BrokerUnavailable, ObjectsUnavailable, PasswordsBusy)
 
@@ -42,8 +42,9 @@ def problem_response(problem: ProblemError, correlation_id: str) -> web.Response
         response.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer error="invalid_token"' if refused else "Bearer"
     if problem.type.status == 503:
         response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)
-    if problem.code in _RETRY_AFTER_S_BY_CODE:
-        response.headers[hdrs.RETRY_AFTER] = str(_RETRY_AFTER_S_BY_CODE[problem.code])
+    retry_after_s = problem.retry_after_s or _RETRY_AFTER_S_BY_CODE.get(problem.code)
+    if retry_after_s is not None:
+        response.headers[hdrs.RETRY_AFTER] = str(retry_after_s)
     return response
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from infra.broker import topics
 from ingress.bodies import JsonBody, Nothing, Query
 from ingress.describing import Media
 from ingress.merge_patch import FieldsPatch, MergePatch
@@ -173,6 +174,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         {201: EnrolResult, 200: EnrolResult, 202: JobAnswer},
         scope=Scope.FACES_WRITE,
         attempt=JobKind.ENROLL,
+        queue=topics.ENROLL,
         idempotent=True,
         problems=("not_found",),
     ),
@@ -184,6 +186,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         {200: SearchResult, 202: JobAnswer},
         scope=Scope.SEARCH,
         attempt=JobKind.SEARCH,
+        queue=topics.SEARCH,
         idempotent=True,
         problems=("invalid_threshold", "threshold_too_low"),
     ),
@@ -195,6 +198,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         {200: VerifyResult, 202: JobAnswer},
         scope=Scope.SEARCH,
         attempt=JobKind.VERIFY,
+        queue=topics.SEARCH,
         idempotent=True,
         problems=("invalid_threshold", "threshold_too_low", "not_found"),
     ),
@@ -205,6 +209,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         PhotoForm(DetectRequest),
         {200: DetectResult, 202: JobAnswer},
         scope=Scope.SEARCH,
+        queue=topics.SEARCH,
         idempotent=True,
     ),
     # Who and what is enrolled.

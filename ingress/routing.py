@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from aiohttp import hdrs, web
 
+from infra.broker.port import Topic
+from infra.broker.topics import SEARCH
 from ingress.auth import has_credential
 from ingress.bodies import Input
 from ingress.calls import PARTS, Call
@@ -39,6 +41,9 @@ class Route(Generic[T]):
     public: bool = False
     attempt: JobKind | None = None
     """Set where a call is an attempt at recognition: then a refusal is an entry of the access log."""
+    queue: Topic | None = None
+    """Where a photo goes that the call brings: none is taken from a company that is paused, nor while the
+    queue of searches is too long for it."""
     idempotent: bool = False
     """Whether `Idempotency-Key` is honoured: on every POST that makes something."""
     answers_secret: bool = False
@@ -69,9 +74,33 @@ def _endpoint(route: Route[T]) -> Callable[[web.Request], Awaitable[web.StreamRe
                 call.caller.require(route.scope)
             if route.idempotent and KEY_HEADER in request.headers:
                 return await _handled_once(route, call)
+            _admit(route, call)
             return await route.handler(call, await route.takes.read(call))
 
     return endpoint
+
+
+def _admit(route: Route[Any], call: Call) -> None:
+    """Refuse before anything is read or stored what would not be done, or not in time."""
+    if route.queue is None:
+        return
+    if call.identity.paused:
+        raise ProblemError("company_paused")
+    if route.queue is SEARCH:
+        settings = call.services.settings
+        # Who waits only briefly can do with a 202, and gets one unless nobody could be answered in time.
+        wait_s = call.preference.wait_s
+        patience_s = max(wait_s, settings.wait_s) if wait_s else settings.search_ttl_s
+        call.parts.search_queue.admit(min(patience_s, settings.search_ttl_s))
+
+
+async def _admit_claim(route: Route[Any], call: Call) -> None:
+    """Under an `Idempotency-Key` only what begins anew can be refused: what was accepted before stands."""
+    try:
+        _admit(route, call)
+    except ProblemError:
+        if await call.services.jobs.get(call.company_id, call.new_id()) is None:
+            raise
 
 
 async def _handled_once(route: Route[T], call: Call) -> web.StreamResponse:
@@ -81,6 +110,7 @@ async def _handled_once(route: Route[T], call: Call) -> web.StreamResponse:
 
     async def handle() -> web.StreamResponse:
         async with _attempt(route, call):
+            await _admit_claim(route, call)
             return await route.handler(call, bodies.pop())
 
     return await once(call, asked, handle, answers_secret=route.answers_secret)

@@ -315,6 +315,18 @@ _TYPES: Final = (
         "The service cannot answer now",
         "Send it again after as many seconds as Retry-After says.",
     ),
+    ProblemType(
+        "overloaded",
+        503,
+        "More photos wait than can be looked at in time",
+        "Nothing was stored. Send it again after as many seconds as Retry-After says.",
+    ),
+    ProblemType(
+        "company_paused",
+        503,
+        "The operator has paused this company",
+        "No photos are taken for now; all else works. Ask the operator, or try again later.",
+    ),
     ProblemType("internal", 500, "Something went wrong on our side", "Give the operator the correlation id."),
 )
 

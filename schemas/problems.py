@@ -48,7 +48,14 @@ class ProblemError(Exception):
         super().__init__(code)
         self.type = PROBLEM_TYPES[code]
         self.detail = detail or self.type.remedy
+        self.retry_after_s: int | None = None
+        """When to come back, where that is known better than by the code."""
         self.extra = extra
+
+    def after(self, seconds: int) -> "ProblemError":
+        """The same problem, with when to come back."""
+        self.retry_after_s = seconds
+        return self
 
     def about(self, field: str) -> "ProblemError":
         """The same problem, said of one of a request's several photos."""

@@ -48,6 +48,8 @@ class Company(Record):
     name_sealed: bytes
     created_at: datetime
     closed_at: datetime | None = None
+    paused_at: datetime | None = None
+    """Since when the operator lets it hand in no photos; None while it may."""
     policies: CompanyPolicies = CompanyPolicies()
     drops_photos: bool = False
     """It has ceased to keep photos, and those that it kept are not all deleted yet."""
@@ -214,9 +216,13 @@ class IndexMark(Record):
 
 class DeadLetter(Record):
     """What is needed to look at a job that was given up, or to try it again: its key and its photo. The
-    message is on the dead-letter topic. The `id` is the job's."""
+    message is on the dead-letter topic. The `id` is the job's. Once that was done, or is not wanted any more,
+    the letter is empty: without a key.
+
+    `replays` is the job's when it died: a letter of an earlier death says nothing of a later one."""
 
     topic: str
+    replays: int = 0
     cause: str
     attempts: int
     wrapped_key: bytes | None

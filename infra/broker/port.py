@@ -6,7 +6,7 @@ in flight, retries in place, parking of keys, dead letters) is `infra.broker.win
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -49,6 +49,8 @@ class Lag:
 
     messages: int
     oldest_appended_at: datetime | None
+    consumed: int = field(compare=False)
+    """How many it is past, over all partitions and times: two looks tell how fast it is."""
 
 
 class BrokerError(Exception):

@@ -54,6 +54,17 @@ class Companies:
         before = await self.settings(company_id, company)
         return before, after or before
 
+    async def pause(self, company_id: UUID, *, paused: bool) -> bool:
+        """Let the company hand in no photos from its next request on, or let it again; False if it was so
+        already. Raises CompanyKeyGone for one that is closed or was never there."""
+        now = self.clock.now()
+
+        def changed(company: Company) -> Company:
+            return company.model_copy(update={"paused_at": (company.paused_at or now) if paused else None})
+
+        before = await changed_company(self.documents, company_id, changed)
+        return (before.paused_at is not None) is not paused
+
     async def close(self, company_id: UUID) -> None:
         """End a company for good. From the first write on none of its credentials counts; then what it has
         sealed can't be read by anybody any more, and its members' e-mail addresses are free.

@@ -153,14 +153,15 @@ def lag(connection: sqlite3.Connection, group: str, partition_ids: Sequence[int]
 
     Offsets have no gaps but for what was cleaned from the front.
     """
-    messages = 0
+    messages = consumed = 0
     oldest: list[int] = []
     for partition_id in partition_ids:
         start, end = _position(connection, group, partition_id)[0], _end(connection, partition_id)
+        consumed += start
         for offset, appended_at in _heads(connection, Span(partition_id, start, end), 1):
             messages += end - offset
             oldest.append(appended_at)
-    return Lag(messages, from_microseconds(min(oldest)) if oldest else None)
+    return Lag(messages, from_microseconds(min(oldest)) if oldest else None, consumed)
 
 
 def clean(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from infra.broker.topics import SEARCH
 from ingress.describing import InputDescription
 from ingress.routing import Route
 from schemas.jobs import JobKind
@@ -80,6 +81,10 @@ def _of_work(route: Route[Any]) -> Iterator[str]:
         yield "secret_already_shown"
     if makes_job(route):
         yield from _OF_JOBS
+    if route.queue is not None:
+        yield "company_paused"
+    if route.queue is SEARCH:
+        yield "overloaded"
     if route.attempt is not None:
         yield from _OF_ATTEMPTS[route.attempt]
 

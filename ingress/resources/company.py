@@ -62,6 +62,7 @@ async def _answer(call: Call) -> CompanyAnswer:
         company_id=company_id,
         company_name=(await services.companies.settings(company_id, company)).company_name,
         created_at=company.created_at,
+        paused_at=company.paused_at,
         model=company.model,
         policies=company.policies,
         users=users,

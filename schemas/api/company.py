@@ -50,6 +50,8 @@ class CompanyAnswer(Answer):
     company_id: UUID
     company_name: str
     created_at: Instant
+    paused_at: Instant | None
+    """Since when the operator lets the company hand in no photos; null while it may."""
     model: ModelStamp
     """Which model makes templates."""
     policies: CompanyPolicies

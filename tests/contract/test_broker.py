@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import ANY
 from uuid import uuid4
 
 import pytest
@@ -101,7 +102,7 @@ async def test_concurrent_publishers_keep_their_own_order(broker: Broker) -> Non
 
 async def test_publishing_nothing_is_fine(broker: Broker) -> None:
     await broker.publish(JOBS, [])
-    assert await broker.lag(JOBS, "g") == Lag(0, None)
+    assert await broker.lag(JOBS, "g") == Lag(0, None, ANY)
 
 
 async def test_groups_are_independent(broker: Broker) -> None:
@@ -226,7 +227,7 @@ async def test_done_in_any_order_reaches_the_end(broker: Broker) -> None:
     random.Random(7).shuffle(deliveries)
     await asyncio.gather(*(subscription.done([delivery]) for delivery in deliveries))
     await subscription.done(deliveries)
-    assert await broker.lag(EVENTS, "g") == Lag(0, None)
+    assert await broker.lag(EVENTS, "g") == Lag(0, None, ANY)
     await subscription.close()
     assert await fetch(await broker.subscribe(EVENTS, "g")) == []
 
@@ -281,18 +282,32 @@ async def test_an_undeclared_topic_is_refused(broker: Broker) -> None:
 
 
 async def test_lag(broker: Broker, clock: ManualClock) -> None:
-    assert await broker.lag(EVENTS, "g") == Lag(0, None)
+    assert await broker.lag(EVENTS, "g") == Lag(0, None, ANY)
     times = [clock.now() + timedelta(seconds=number) for number in range(6)]
     for number in range(6):
         await publish(broker, EVENTS, f"{number}", key=f"key{number % 3}")
         clock.advance(1)
-    assert await broker.lag(EVENTS, "g") == Lag(6, times[0])
+    assert await broker.lag(EVENTS, "g") == Lag(6, times[0], ANY)
     subscription = await broker.subscribe(EVENTS, "g")
     deliveries = sorted(await fetch(subscription), key=lambda delivery: delivery.appended_at)
-    assert await broker.lag(EVENTS, "g") == Lag(6, times[0])
+    assert await broker.lag(EVENTS, "g") == Lag(6, times[0], ANY)
     await subscription.done(deliveries[:3])
-    assert await broker.lag(EVENTS, "g") == Lag(3, times[3])
-    assert await broker.lag(EVENTS, "other") == Lag(6, times[0])
+    assert await broker.lag(EVENTS, "g") == Lag(3, times[3], ANY)
+    assert await broker.lag(EVENTS, "other") == Lag(6, times[0], ANY)
+
+
+async def test_lag_tells_how_fast_a_group_is(broker: Broker) -> None:
+    """Two looks, and what was done between them, whatever was published or cleaned meanwhile."""
+    await publish(broker, JOBS, *"abcdef")
+    subscription = await broker.subscribe(JOBS, "g")
+    deliveries = await fetch(subscription)
+    await subscription.done(deliveries[:2])
+    before = await broker.lag(JOBS, "g")
+    await subscription.done(deliveries[2:])
+    await publish(broker, JOBS, "g", "h")
+    after = await broker.lag(JOBS, "g")
+    assert after.consumed + after.messages - (before.consumed + before.messages) == 2
+    assert after.consumed - before.consumed == before.messages
 
 
 async def test_clean_drops_what_all_groups_are_done_with(broker: Broker, clock: ManualClock) -> None:
@@ -304,14 +319,14 @@ async def test_clean_drops_what_all_groups_are_done_with(broker: Broker, clock: 
     await other.done(late[:2])
     assert await broker.clean(clock.now(), limit=1) == 1
     assert await broker.clean(clock.now(), limit=100) == 1
-    assert await broker.lag(JOBS, "third") == Lag(1, clock.now())
+    assert await broker.lag(JOBS, "third") == Lag(1, clock.now(), ANY)
     await other.done(late[2:])
     assert await broker.clean(clock.now(), limit=100) == 1
     await publish(broker, JOBS, "d")
     (fresh,) = await fetch(one)
     assert fresh.value == b"d"
     assert fresh.offset > late[-1].offset
-    assert await broker.lag(JOBS, "one") == Lag(1, clock.now())
+    assert await broker.lag(JOBS, "one") == Lag(1, clock.now(), ANY)
 
 
 async def test_clean_drops_what_is_past_its_retention(broker: Broker, clock: ManualClock) -> None:
@@ -326,7 +341,7 @@ async def test_clean_drops_what_is_past_its_retention(broker: Broker, clock: Man
     remaining = await fetch(subscription)
     assert values(remaining) == ["young"]
     await subscription.done(remaining)
-    assert await broker.lag(JOBS, "g") == Lag(0, None)
+    assert await broker.lag(JOBS, "g") == Lag(0, None, ANY)
     assert (await broker.lag(EVENTS, "g")).messages == 1
 
 
