@@ -71,6 +71,10 @@ class JobRecord(Record):
     kind: JobKind
     state: JobState
     created_at: datetime
+    replays: int = 0
+    """How often it was put back into the queue after it had been given up, and"""
+    replayed_at: datetime | None = None
+    """when that was last done."""
     deadline_at: datetime | None
     """When a job that nobody has done is dropped; None for those that are always done."""
     ended_at: datetime | None = None

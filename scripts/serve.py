@@ -20,6 +20,7 @@ from infra.tls.renewer import LeafRenewer
 from infra.watching import serving_metrics
 from ingress.server import serve_ingress
 from schemas.recognition import PhotoLimits
+from scripts.control import taking_operations
 from workers.host import WorkerHost
 from workers.recognition.compute import Compute, compute_child
 from workers.recognition.model import calibrated_model
@@ -60,6 +61,7 @@ async def running_service(settings: Settings) -> AsyncGenerator[RunningService]:
         renewer = await LeafRenewer.open(_certificate(settings, clock), clock)
         async with (
             serving_metrics(services),
+            taking_operations(services),
             open_vectors(settings, model.stamp) as vectors,
             _started(child),
         ):

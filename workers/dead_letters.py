@@ -1,6 +1,5 @@
 """Giving a message up: its job ends as failed, and what is needed to look into it is kept for a week."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -13,6 +12,7 @@ from infra.broker.port import Delivery
 from infra.documents.port import AlreadyExists
 from infra.keys.company import CompanyKeyGone
 from infra.metric_table import DEAD_LETTERS as DEAD_LETTER_COUNT
+from infra.repositories.changing import replaced_record
 from infra.repositories.collections import DEAD_LETTERS
 from infra.services import Services
 from schemas.jobs import ATTEMPT_KINDS, JobRecord, JobState
@@ -55,6 +55,7 @@ class JobDeadLetters:
         letter = DeadLetter(
             id=job.id,
             topic=topic,
+            replays=job.replays,
             cause=cause,
             attempts=attempts,
             wrapped_key=job.wrapped_key,
@@ -63,14 +64,28 @@ class JobDeadLetters:
             died_at=now,
             expires_at=now + KEPT_FOR,
         )
-        with suppress(AlreadyExists):  # An earlier run was cut off here.
-            await self.services.documents.insert(DEAD_LETTERS, header.company_id, letter)
+        await self._keep(header.company_id, letter)
         if await self._is_void(header.company_id, job):
             # Its person was erased while it was tried, maybe before the letter could be found.
             await self.services.documents.delete(DEAD_LETTERS, header.company_id, letter.id)
             await self.finisher.finish(header.company_id, job, superseded(job))
             return
         await self.finisher.finish(header.company_id, job, failed(job), keep_blob=True)
+
+    async def _keep(self, company_id: UUID, letter: DeadLetter) -> None:
+        documents = self.services.documents
+        while True:
+            try:
+                await documents.insert(DEAD_LETTERS, company_id, letter)
+                return
+            except AlreadyExists:
+                earlier = await documents.get(DEAD_LETTERS, company_id, letter.id)
+            if earlier is None:
+                continue  # It was past its time, and has just been cleared away.
+            if earlier.replays == letter.replays:
+                return  # An earlier run was cut off here.
+            if await replaced_record(documents, DEAD_LETTERS, company_id, earlier, letter) is not None:
+                return
 
     async def _is_void(self, company_id: UUID, job: JobRecord) -> bool:
         if job.kind not in ATTEMPT_KINDS or job.subject_user_hash is None:

@@ -131,7 +131,7 @@ class Reconciler:
     async def _owned(self, company_id: UUID, blob: ObjectInfo, found: re.Match[str]) -> bool:
         if found["folder"] == "inflight":
             letter = await self.services.documents.get(DEAD_LETTERS, company_id, found["id"])
-            return letter is not None
+            return letter is not None and letter.blob_key is not None
         record = await self.services.faces.get(company_id, UUID(found["id"]))
         return record is not None and blob.key in {record.photo_key, record.reference_photo_key}
 

@@ -54,7 +54,7 @@ class Sweeper:
             while True:
                 page = await self.services.jobs.queued(company_id, before, after=after, limit=_PAGE)
                 for job in page.items:
-                    if job.created_at + SKEW < consumed[job.kind]:
+                    if (job.replayed_at or job.created_at) + SKEW < consumed[job.kind]:
                         count += await self._end(company_id, job)
                 if page.next_key is None:
                     break
@@ -71,8 +71,7 @@ class Sweeper:
                 continue
             job = await self.services.jobs.get(blob.company_id, job_id)
             waiting = job is not None and job.state is JobState.QUEUED
-            dead = await self.services.documents.get(DEAD_LETTERS, blob.company_id, job.id) if job else None
-            if not waiting and dead is None:
+            if not waiting and (job is None or not await self._has_letter(blob.company_id, job)):
                 count += await self.services.objects.delete(blob.company_id, blob.key)
         return count
 
@@ -94,10 +93,16 @@ class Sweeper:
                 await self.services.submission.publish_regrouping(company_id, job, synced=True)
             else:
                 late = job.deadline_at is not None and job.deadline_at < self.services.clock.now()
-                await self.finisher.finish(company_id, job, expired(job) if late else failed(job))
+                keep_blob = await self._has_letter(company_id, job)  # Then it can be replayed once more.
+                ending = expired(job) if late else failed(job)
+                await self.finisher.finish(company_id, job, ending, keep_blob=keep_blob)
         except CompanyKeyGone:
             return 0  # A deleted company's jobs can't be read or ended any more; they expire.
         return 1
+
+    async def _has_letter(self, company_id: UUID, job: JobRecord) -> bool:
+        letter = await self.services.documents.get(DEAD_LETTERS, company_id, job.id)
+        return letter is not None and letter.wrapped_key is not None
 
     async def _consumed_until(self, topics: tuple[Topic, ...]) -> datetime:
         """Everything appended to the topics before this time has been dealt with."""

@@ -28,6 +28,8 @@ EMAIL, PASSWORD = "admin@example.com", "a long enough password"
 COMMANDS = (
     (),
     *((name,) for name in ("login", "logout", "enroll", "search", "verify", "detect", "logs", "reindex")),
+    *((name,) for name in ("lag", "pause", "resume")),
+    *(("deadletters", name) for name in ("list", "show", "replay", "drop")),
     *((name,) for name in ("reconcile", "setup", "serve", "config", "demo", "calibrate")),
     *(("users", name) for name in ("list", "show", "delete")),
     *(("faces", name) for name in ("list", "show", "delete")),

@@ -1,0 +1,171 @@
+"""What an operator does with jobs that were given up: look at them, try them again, or let go of them.
+
+The steps of a replay are in an order in which each may be cut off and all be done again: the job's record is
+taken back into the queue with its key, its message is published again, the letter is emptied. A job whose
+message comes twice is done once; one whose person was erased meanwhile ends as superseded, as any other
+would.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from infra.broker.dead_letters import DeadLetter as Message
+from infra.broker.dead_letters import DeadLetterUnreadable
+from infra.broker.port import OutgoingMessage, Topic
+from infra.broker.topics import DEAD_LETTERS, WORKED
+from infra.repositories.letters import Letters
+from infra.services import Services
+from schemas.jobs import JobRecord, JobState
+from schemas.messages import MessageHeader, MessageUnreadable, decode_message
+from schemas.records import DeadLetter
+from workers.relay import Relay
+
+_READERS: Final = "operators"
+_PAGE: Final = 50
+_PAGE_BYTES: Final = 16 * 2**20
+_WAIT_S: Final = 5.0
+
+_TOPICS: Final[Mapping[str, Topic]] = {topic.name: topic for topic in WORKED}
+
+Key = tuple[UUID, str]
+"""A job: its company's id and its own."""
+
+
+class Replayed(StrEnum):
+    """What came of a replay."""
+
+    QUEUED = "queued"
+    """It is on its way again."""
+    OVERTAKEN = "overtaken"
+    """Somebody else replays it at this moment, or it is being given up just now."""
+    ENDED = "ended"
+    """It has ended otherwise since: the letter was let go of."""
+    GONE = "gone"
+    """The message, the job or its company is not there any more: it can't be done."""
+
+
+@dataclass(frozen=True)
+class ReplayDesk:
+    """Works on the letters of all companies."""
+
+    services: Services
+    relay: Relay
+
+    @property
+    def letters(self) -> Letters:
+        return Letters(self.services.documents, self.services.clock)
+
+    async def find(self, *, job_id: UUID | None, cause: str | None) -> dict[Key, DeadLetter]:
+        """The letters of this job, or that died of this; all where neither is said."""
+        return {
+            (company_id, letter.id): letter
+            async for company_id, letter in self.letters.all()
+            if job_id in {None, UUID(letter.id)} and cause in {None, letter.cause}
+        }
+
+    async def message(self, key: Key, letter: DeadLetter) -> tuple[Message, MessageHeader] | None:
+        """A letter's message, with its header; None if the topic does not have it any more."""
+        async with aclosing(self._messages()) as messages:
+            async for message, header in messages:
+                if _is_of(message, header, key, letter):
+                    return message, header
+        return None
+
+    async def replay(self, letters: Mapping[Key, DeadLetter]) -> dict[Key, Replayed]:
+        """Try these jobs again."""
+        left, done = dict(letters), dict[Key, Replayed]()
+        async with aclosing(self._messages()) as messages:
+            async for message, header in messages:
+                key = (header.company_id, str(header.job_id))
+                letter = left.get(key)
+                if letter is not None and _is_of(message, header, key, letter):
+                    done[key] = await self._replay(key, letter, message)
+                    del left[key]
+                if not left:
+                    break
+        return {**done, **dict.fromkeys(left, Replayed.GONE)}
+
+    async def drop(self, letters: Mapping[Key, DeadLetter]) -> list[Key]:
+        """Let go of these: nobody can look into them or try them again. Answers which."""
+        dropped: list[Key] = []
+        for (company_id, job_id), letter in letters.items():
+            if await self.letters.empty(company_id, letter):
+                if letter.blob_key is not None:
+                    await self.services.objects.delete(company_id, letter.blob_key)
+                dropped.append((company_id, job_id))
+        return dropped
+
+    async def _replay(self, key: Key, letter: DeadLetter, message: Message) -> Replayed:
+        company_id, job_id = key
+        if await self.letters.get(company_id, job_id) != letter:
+            return Replayed.OVERTAKEN
+        job = await self.services.jobs.get(company_id, UUID(job_id))
+        if job is None:
+            return Replayed.GONE
+        if _was_given_up(job, letter):
+            if job.events_pending:
+                await self.relay.tell(company_id, job)  # What is told of it now would be lost.
+                job = await self.services.jobs.get(company_id, UUID(job_id)) or job
+            if not await self.letters.requeue(company_id, job, letter, deadline_at=self._deadline(job)):
+                return Replayed.OVERTAKEN
+        elif job.state is JobState.QUEUED:
+            if job.replays == letter.replays:
+                return Replayed.OVERTAKEN
+            # A replay was cut off after it had taken the job back, or is under way: once more does no harm.
+        else:
+            await self.letters.empty(company_id, letter)
+            return Replayed.ENDED
+        await self.services.broker.publish(
+            _TOPICS[message.topic], [OutgoingMessage(message.key, message.value)]
+        )
+        await self.letters.empty(company_id, letter)
+        return Replayed.QUEUED
+
+    def _deadline(self, job: JobRecord) -> datetime | None:
+        """A search has its time once more: it is done because somebody wants to see what comes of it."""
+        if job.deadline_at is None:
+            return None
+        return self.services.clock.now() + timedelta(seconds=self.services.settings.search_ttl_s)
+
+    async def _messages(self) -> AsyncGenerator[tuple[Message, MessageHeader]]:
+        """Everything on the topic that can be read, oldest first. Nothing is marked as done, so that all of
+        it is there for the next reader. On one machine there can be one reader at a time."""
+        broker = self.services.broker
+        subscription = await broker.subscribe(DEAD_LETTERS, _READERS)
+        try:
+            left = (await broker.lag(DEAD_LETTERS, _READERS)).messages
+            while left > 0:
+                page = await subscription.fetch(max_messages=_PAGE, max_bytes=_PAGE_BYTES, wait_s=_WAIT_S)
+                if not page:
+                    return
+                left -= len(page)
+                for delivery in page:
+                    read = _read(delivery.value)
+                    if read is not None:
+                        yield read
+        finally:
+            await subscription.close()
+
+
+def _was_given_up(job: JobRecord, letter: DeadLetter) -> bool:
+    """Whether the job is as its death left it; or as the sweep left it, after a replay that was cut off."""
+    failed = job.state is JobState.FAILED and job.code == "job_failed"
+    return failed and job.replays - letter.replays in {0, 1}
+
+
+def _is_of(message: Message, header: MessageHeader, key: Key, letter: DeadLetter) -> bool:
+    return (header.company_id, str(header.job_id)) == key and message.topic == letter.topic
+
+
+def _read(value: bytes) -> tuple[Message, MessageHeader] | None:
+    try:
+        message = Message.unpack(value)
+        header, _, _ = decode_message(message.value)
+    except (DeadLetterUnreadable, MessageUnreadable):
+        return None
+    return (message, header) if message.topic in _TOPICS else None
