@@ -53,7 +53,7 @@ async def open_services(
     await keys.check()
     async with AsyncExitStack() as stack:
         stores = _Stores(settings, clock, stack)
-        yield Services.over(
+        services = Services.over(
             settings=settings,
             clock=clock,
             entropy=entropy,
@@ -65,6 +65,8 @@ async def open_services(
             broker=await stores.broker(),
             objects=await stores.objects(),
         )
+        stack.push_async_callback(services.tracing.close)
+        yield services
 
 
 @dataclass

@@ -25,6 +25,7 @@ from infra.repositories.members import Members
 from infra.repositories.users import Users
 from infra.settings import Settings
 from infra.submission import Submission
+from infra.tracing import Tracing, tracing_of
 from schemas.calibration import Calibration
 from schemas.ids import Entropy
 from schemas.recognition import ModelStamp
@@ -62,6 +63,8 @@ class Services:
     """Rung when a company was closed here, so that clearing it away need not wait for the next sweep."""
     metrics: Metrics
     """What happens in this process, counted and timed."""
+    tracing: Tracing
+    """Where it is told which request it happened for."""
 
     @classmethod
     def over(  # noqa: PLR0913 - what everything is made of, named once, here
@@ -81,6 +84,7 @@ class Services:
         """Build the repositories above opened stores."""
         jobs = Jobs(documents, keys, clock)
         platform = PlatformKey(master, entropy)
+        tracing = tracing_of(settings)
         members = Members(documents, keys, platform, Admins(documents, clock), clock)
         return cls(
             settings=settings,
@@ -104,7 +108,10 @@ class Services:
             job_lists=JobLists(documents),
             claims=Claims(documents, keys, platform, clock),
             access_log=AccessLog(documents, keys),
-            submission=Submission(jobs, broker, objects, keys, clock, entropy, settings.max_inline_bytes),
+            submission=Submission(
+                jobs, broker, objects, keys, clock, entropy, settings.max_inline_bytes, tracing
+            ),
             closings=Doorbell(),
             metrics=Metrics(clock),
+            tracing=tracing,
         )

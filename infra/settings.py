@@ -167,6 +167,10 @@ class Settings(BaseSettings):
         default=None,
         description="Address and port that metrics are served on, in plain HTTP; off by default.",
     )
+    traces_endpoint: str | None = Field(
+        default=None,
+        description="Where traces go, by OTLP over HTTP, like `http://127.0.0.1:4318`; off by default.",
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level logged."
@@ -203,10 +207,17 @@ class Settings(BaseSettings):
             else value
         )
 
-    @field_validator("metrics_listen", mode="before")
+    @field_validator("metrics_listen", "traces_endpoint", mode="before")
     @classmethod
     def _off_if_empty(cls, value: object) -> object:
         return value or None
+
+    @field_validator("traces_endpoint")
+    @classmethod
+    def _is_web_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("should be an address that begins with http:// or https://")
+        return value
 
     @field_validator("listen", "metrics_listen")
     @classmethod

@@ -14,6 +14,7 @@ from infra.keys.job import JobCipher, new_job_key
 from infra.messaging import sealed_message
 from infra.objects.port import Objects
 from infra.repositories.jobs import Jobs
+from infra.tracing import Tracing
 from schemas.ids import Entropy, new_id
 from schemas.jobs import JobKind, JobRecord, JobState
 from schemas.messages import (
@@ -79,6 +80,7 @@ class Submission:
     clock: Clock
     entropy: Entropy
     max_inline_bytes: int
+    tracing: Tracing
 
     async def search(
         self, by: Submitter, photo: bytes, fields: SearchFields, *, deadline_at: datetime, synced: bool
@@ -242,5 +244,6 @@ class Submission:
             created_at=job.created_at,
             correlation_id=job.correlation_id,
             reply_to=job.reply_to,
+            traceparent=self.tracing.current(),
         )
         await self.broker.publish(topic, [sealed_message(header, body, job_key, key=key)], synced=synced)

@@ -48,7 +48,7 @@ def init_app(services: Services, *, readiness: HostReadiness) -> web.Application
         search_queue=SearchQueue(services.broker, services.clock, services.metrics),
     )
     app = web.Application(
-        middlewares=[Observer(services.clock, services.entropy, services.metrics).observe],
+        middlewares=[Observer(services.clock, services.entropy, services.metrics, services.tracing).observe],
         # Bodies are read by `ingress.bodies` and `ingress.forms`, within limits that are tighter.
         client_max_size=2 * services.settings.max_photo_bytes,
     )

@@ -11,6 +11,7 @@ from infra.clock import Clock, Entropy
 from infra.metric_table import REFUSED, REQUEST_SECONDS, REQUESTS
 from infra.metrics import Metrics
 from infra.telemetry import get_logger, log_context
+from infra.tracing import Tracing
 from ingress.errors import PROBLEM_CODE, answer_or_problem, problem_response
 from schemas.ids import new_id
 from schemas.problems import ProblemError
@@ -30,10 +31,11 @@ _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]{1,128}")
 class Observer:
     """Has the outermost middleware, `observe`. Paths hold ids, so it logs their pattern, and no query."""
 
-    def __init__(self, clock: Clock, entropy: Entropy, metrics: Metrics) -> None:
+    def __init__(self, clock: Clock, entropy: Entropy, metrics: Metrics, tracing: Tracing) -> None:
         self._clock = clock
         self._entropy = entropy
         self._metrics = metrics
+        self._tracing = tracing
 
     @web.middleware
     async def observe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -48,7 +50,10 @@ class Observer:
                     ProblemError("invalid_correlation_id"), correlation_id
                 )
             else:
-                response = await answer_or_problem(request, handler, correlation_id)
+                # A client's own `traceparent` is not gone by: it would decide what is collected.
+                with self._tracing.span(f"{_method(request)} {_pattern(request)}"):
+                    response = await answer_or_problem(request, handler, correlation_id)
+                    self._tracing.note(**{"http.response.status_code": response.status})
             duration_s = self._clock.monotonic_s() - started_s
             self._count(request, response, duration_s)
             with log_context(company_id=request.get(COMPANY_ID)):

@@ -30,9 +30,12 @@ class MessageUnreadable(ValueError):
 
 
 class MessageHeader(BaseModel):
-    """What a consumer must know before it can open the body. Names nobody."""
+    """What a consumer must know before it can open the body. Names nobody.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A field that a later version adds is passed over here; what must not be passed over raises the version.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     schema_version: int = SCHEMA_VERSION
     type: str
@@ -42,6 +45,9 @@ class MessageHeader(BaseModel):
     created_at: datetime
     correlation_id: str
     reply_to: str | None
+    traceparent: str | None = None
+    """The span that sent the message (W3C Trace Context), where requests are traced; else it is not there at
+    all."""
 
 
 def encode_message(header: MessageHeader, seal: Callable[[bytes], bytes]) -> bytes:
@@ -68,7 +74,8 @@ def decode_message(value: bytes) -> tuple[MessageHeader, bytes, bytes]:
 
 
 def _prefix(header: MessageHeader) -> bytes:
-    text = header.model_dump_json().encode()
+    untold = {"traceparent"} if header.traceparent is None else None
+    text = header.model_dump_json(exclude=untold).encode()
     return _MAGIC + len(text).to_bytes(_LENGTH_BYTES, "big") + text
 
 

@@ -13,6 +13,7 @@ from infra.repositories.access_log import LogEntry
 from infra.repositories.jobs import Ending
 from infra.services import Services
 from infra.telemetry import log_context
+from infra.tracing import Attributes
 from schemas.ids import new_id
 from schemas.jobs import ATTEMPT_KINDS, FAILED_EVENTS, JobRecord, JobState, LogDetails, Outcome
 from schemas.policies import RetentionPolicy
@@ -58,8 +59,10 @@ class Finisher:
         keep_blob: bool,
     ) -> tuple[JobRecord, bool]:
         metrics = self.services.metrics
-        with metrics.timed(STAGE_SECONDS, "end"):
+        about: Attributes = {"faceid.job.id": job.id, "faceid.job.kind": job.kind.value}
+        with metrics.timed(STAGE_SECONDS, "end"), self.services.tracing.span("end", attributes=about):
             ended, won = await self.services.jobs.end(company_id, job, ending, retention)
+            self.services.tracing.note(**{"faceid.job.outcome": (ended.outcome or ended.state).value})
         if await self._forget_erased(company_id, ended.mentions):
             ended = await self.services.jobs.get(company_id, UUID(job.id)) or ended
         if job.reply_to is not None:

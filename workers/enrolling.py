@@ -84,6 +84,7 @@ class Enroller:
             created_at=job.created_at,
             correlation_id=job.correlation_id,
             reply_to=job.reply_to,
+            traceparent=self.services.tracing.current(),
         )
         message = sealed_message(header, body, opened.job_key, key=opened.company_id)
         await self.services.broker.publish(TEMPLATES, [message], synced=False)

@@ -15,7 +15,7 @@ from infra.child import CallRefused, ChildDied, ChildFailed, ChildTimedOut
 from infra.metric_table import BATCH_JOBS
 from workers.face import Answers, FaceStage
 from workers.opened import Opened
-from workers.telling import message_context, told_outcome
+from workers.telling import message_context, told_outcome, trace_queue, traced
 
 # A batch costs nobody a wait: it is what is queued already. Enrolments take short turns, about 50 ms of
 # embedding each, so that a search that comes meanwhile is not kept waiting.
@@ -62,13 +62,17 @@ class FaceWorker:
         if not ready:
             return
         self.stage.services.metrics.observe(BATCH_JOBS, len(ready), batch[0].topic)
-        analyses = await self._analyse([item for _, item in ready])
+        tracing = self.stage.services.tracing
+        with traced(tracing, "analyse", *(delivery for delivery, _ in ready)):
+            analyses = await self._analyse([item for _, item in ready])
         for (delivery, item), analysis in zip(ready, analyses, strict=True):
             # The windows bound how much is in flight, and with it how many of these there are.
             concluding.create_task(self._conclude(window, delivery, item, analysis))
 
     async def _open(self, window: Window, delivery: Delivery) -> Opened | None:
-        with message_context(delivery):
+        services = self.stage.services
+        trace_queue(services.tracing, delivery, services.clock.now())
+        with message_context(delivery), traced(services.tracing, "open", delivery):
             try:
                 opened = await self.stage.open(delivery)
             except Exception as error:  # noqa: BLE001 - whatever it is, the window knows what becomes of it
@@ -91,7 +95,7 @@ class FaceWorker:
     async def _conclude(
         self, window: Window, delivery: Delivery, item: Opened, analysis: Answers | ChildFailed
     ) -> None:
-        with message_context(delivery):
+        with message_context(delivery), traced(self.stage.services.tracing, "conclude", delivery):
             outcome: Outcome = Done()
             try:
                 if isinstance(analysis, ChildFailed):

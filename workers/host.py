@@ -114,7 +114,7 @@ class WorkerHost:
                 chores = [group.create_task(self._every(*chore)) for chore in self._chores()]
                 chores.append(group.create_task(self._clear_when_rung()))
                 face_worker = FaceWorker(self._stage, searches, enrolments, self._doorbell, self._stopping)
-                registrar_worker = RegistrarWorker(self._registrar, decisions, self._services.metrics)
+                registrar_worker = RegistrarWorker(self._registrar, decisions, self._services)
                 consumers = [group.create_task(worker.run()) for worker in (face_worker, registrar_worker)]
                 stopping = group.create_task(self._stop(searches, enrolments, decisions))
                 await asyncio.wait(consumers)

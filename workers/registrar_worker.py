@@ -11,9 +11,9 @@ from infra.broker.port import Delivery
 from infra.broker.window import Window
 from infra.keys.company import CompanyKeyGone
 from infra.metric_table import BATCH_JOBS, STAGE_SECONDS
-from infra.metrics import Metrics
+from infra.services import Services
 from workers.registrar import Registrar
-from workers.telling import message_context, told_outcome
+from workers.telling import message_context, told_outcome, trace_queue, traced
 
 _DECISIONS_A_BATCH: Final = 64
 _BATCH_BYTES: Final = 16 * 2**20
@@ -26,7 +26,7 @@ class RegistrarWorker:
 
     registrar: Registrar
     window: Window
-    metrics: Metrics
+    services: Services
 
     async def run(self) -> None:
         """Work until the window is stopped; what was begun is then brought to its end."""
@@ -39,9 +39,12 @@ class RegistrarWorker:
 
     async def _handle(self, batch: Sequence[Delivery]) -> None:
         outcome: Outcome = Done()
-        self.metrics.observe(BATCH_JOBS, len(batch), batch[0].topic)
+        metrics, tracing = self.services.metrics, self.services.tracing
+        metrics.observe(BATCH_JOBS, len(batch), batch[0].topic)
+        for delivery in batch:
+            trace_queue(tracing, delivery, self.services.clock.now())
         try:
-            with self.metrics.timed(STAGE_SECONDS, "decide"):
+            with metrics.timed(STAGE_SECONDS, "decide"), traced(tracing, "decide", *batch):
                 await self.registrar.handle(UUID(bytes=batch[0].key), batch)
         except CompanyKeyGone:
             pass  # The company was deleted: nobody can read these messages, or wants to.

@@ -63,9 +63,10 @@ class Searcher:
         groups = frozenset(fields.groups) if fields.groups is not None else None
         probes = [found.template for found in analysis.faces]
         users = max(_USERS_WEIGHED, fields.limit)
-        nearest = await self.gallery.nearest(
-            company_id, probes, users=users, groups=groups, matched_under=opened.policies
-        )
+        with self.services.tracing.span("index"):
+            nearest = await self.gallery.nearest(
+                company_id, probes, users=users, groups=groups, matched_under=opened.policies
+            )
         size = await self.gallery.size(company_id, groups)
         # A gallery that has just grown may be counted low: it holds at least those found. Several faces a
         # user are as many chances of a false match, so rates and confidence are reckoned over faces.

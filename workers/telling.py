@@ -1,13 +1,15 @@
 """What the log says of messages: each line names the job that it is about, and no failure goes untold."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
 
 import structlog
 
 from infra.broker.delivery import Failed, Outcome, outcome_of
 from infra.broker.port import Delivery
 from infra.telemetry import log_context
+from infra.tracing import Tracing
 from schemas.messages import MessageUnreadable, decode_message
 
 _log = structlog.get_logger(__name__)
@@ -25,6 +27,29 @@ def message_context(delivery: Delivery) -> Generator[None]:
         correlation_id=header.correlation_id, job_id=header.job_id, company_id=header.company_id
     ):
         yield
+
+
+def traced(tracing: Tracing, name: str, *batch: Delivery) -> AbstractContextManager[None]:
+    """The block as a span: under the one that sent the message; of several, linked to each."""
+    if not tracing.is_on:
+        return nullcontext()
+    senders = [_sender(delivery) for delivery in batch]
+    if len(senders) == 1:
+        return tracing.span(name, parent=senders[0])
+    return tracing.span(name, links=senders, attributes={"faceid.batch.jobs": len(batch)})
+
+
+def trace_queue(tracing: Tracing, delivery: Delivery, now: datetime) -> None:
+    """How long the message has waited in its topic, as a span."""
+    if tracing.is_on:
+        tracing.past("queue", delivery.appended_at, now, parent=_sender(delivery))
+
+
+def _sender(delivery: Delivery) -> str | None:
+    try:
+        return decode_message(delivery.value)[0].traceparent
+    except MessageUnreadable:
+        return None
 
 
 def told_outcome(error: Exception) -> Outcome:

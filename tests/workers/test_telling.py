@@ -44,7 +44,7 @@ class OneBatch:
 
 async def decide(workshop: Workshop, *deliveries: Delivery) -> list[Outcome]:
     window = OneBatch(*deliveries)
-    await RegistrarWorker(workshop.registrar, cast(Window, window), workshop.services.metrics).run()
+    await RegistrarWorker(workshop.registrar, cast(Window, window), workshop.services).run()
     return window.outcomes
 
 
@@ -86,6 +86,8 @@ async def test_a_photo_that_cannot_be_opened_is_told_with_its_job(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken:
+        services = workshop.services
+
         async def open(self, delivery: Delivery) -> None:
             raise ZeroDivisionError(delivery.topic)
 
