@@ -59,7 +59,7 @@ async def test_a_deletion_is_waited_for_for_ten_seconds(
     deleting = asyncio.create_task(client.call("DELETE", user if of_user else face))
     job = await worker.job(2)
     for _ in range(10):
-        await clock.until_sleeping()
+        await clock.until_sleeping(2)  # whoever waits, and who looks at the queue of searches
         assert not deleting.done()
         clock.advance(1)
     answer = await deleting
