@@ -6,7 +6,7 @@ from infra.folder_lock import FolderInUse
 from infra.keys.errors import KeyFault
 from infra.refused import StoreRefused
 from infra.tls.errors import TlsFault
-from scripts.bench.room import NoRoom
+from scripts.bench.no_room import NoRoom
 from scripts.packages import PackageUnavailable
 from scripts.service_process import ServiceNotStarted
 from workers.recognition.weights import WeightsError

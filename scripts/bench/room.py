@@ -12,13 +12,11 @@ from typing import Any, TypeVar
 
 import psutil
 
+from scripts.bench.no_room import NoRoom
+
 T = TypeVar("T")
 
 _GB = 1e9
-
-
-class NoRoom(Exception):
-    """The benchmark would fill the disk or the memory: told before it begins."""
 
 
 @dataclass(frozen=True)

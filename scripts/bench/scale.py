@@ -4,6 +4,8 @@ Every step says what it found as it ends. The index is a new one in a folder of 
 afterwards.
 """
 
+# long because: the measurements follow one another on one index, and share what they are told by
+
 import asyncio
 import json
 import time
