@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pymongo
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import ConfigurationError, DuplicateKeyError, PyMongoError
 from pymongo.read_preferences import ReadPreference
 
 from infra.mongodb.errors import (
@@ -39,7 +39,10 @@ T = TypeVar("T")
 Document = dict[str, Any]
 Database = AsyncIOMotorDatabase[Document]
 
-_CALL_S: Final = 10.0
+CALL_S = 10.0
+"""How long a call may take, unless told."""
+
+_OPEN_S: Final = 3.0
 # The driver keeps its deadline itself; this is for a call that waits for one of its threads.
 _QUEUED_S: Final = 5.0
 _CALLS_MAX: Final = 256
@@ -78,33 +81,26 @@ class MongoConnection:
     def __init__(self, address: MongoAddress) -> None:
         self._address = address
         self._client: AsyncIOMotorClient[Document] | None = None
+        self._opening = asyncio.Lock()
         self._calls = asyncio.Semaphore(_CALLS_MAX)
 
     async def open(self) -> None:
-        """Connect and log in. Raises StoreRefused for what no waiting mends, else MongoUnavailable."""
-        if self._client is not None:
-            return
-        try:
-            # In a thread: certificates are read, and the name of `mongodb+srv` is looked up.
-            client = await asyncio.to_thread(self._connected)
-        except OSError as error:
-            raise self.refused(f"a certificate file can't be read: {error.strerror}") from None
-        except (PyMongoError, ValueError):
-            # Not the driver's words: they may hold a piece of the password.
-            raise StoreRefused(
-                f"{self._address.role}: {self._address.setting} is not a MongoDB URL that can be used"
-            ) from None
-        self._client = client
-        try:
-            await self.run(lambda database: database.command("ping"))
-        except BaseException as error:
-            reason = self._tls_fault()
-            await self.close()
-            if reason is not None:
-                raise self.refused(f"TLS failed ({reason})") from None
-            if isinstance(error, MongoDenied | MongoFailed):
-                raise self.refused(str(error)) from None
-            raise
+        """Connect and log in, unless that is done. Raises StoreRefused for what no waiting mends, else
+        MongoUnavailable."""
+        async with self._opening:
+            if self._client is not None:
+                return
+            self._client = await self._made()
+            try:
+                await self.run(lambda database: database.command("ping"), timeout_s=_OPEN_S)
+            except BaseException as error:
+                reason = self._tls_fault()
+                await self.close()
+                if reason is not None:
+                    raise self.refused(f"TLS failed ({reason})") from None
+                if isinstance(error, MongoDenied | MongoFailed):
+                    raise self.refused(str(error)) from None
+                raise
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -120,7 +116,7 @@ class MongoConnection:
         self,
         call: Callable[[Database], Awaitable[T]],
         *,
-        timeout_s: float = _CALL_S,
+        timeout_s: float | None = None,
     ) -> T:
         """Await a call of the driver. Raises MongoUnavailable, MongoDenied and MongoFailed; DuplicateKeyError
         passes through.
@@ -131,6 +127,7 @@ class MongoConnection:
         if client is None:
             raise MongoUnavailable("the connection is not open")
         database = client[self._address.database]
+        timeout_s = timeout_s or CALL_S
         try:
             async with asyncio.timeout(timeout_s + _QUEUED_S), self._calls:
                 with pymongo.timeout(timeout_s):
@@ -142,7 +139,20 @@ class MongoConnection:
         except DRIVER_ERRORS as error:
             raise translated(error) from None
 
-    def _connected(self) -> AsyncIOMotorClient[Document]:
+    async def _made(self) -> AsyncIOMotorClient[Document]:
+        setting = f"{self._address.role}: {self._address.setting}"
+        try:
+            # In a thread: certificates are read, and the name of a `mongodb+srv` is looked up.
+            return await asyncio.to_thread(self._make)
+        except OSError:
+            raise StoreRefused(f"{setting}: a certificate file of it can't be read") from None
+        except (PyMongoError, ValueError) as error:
+            if self._address.url.startswith("mongodb+srv:") and type(error) is ConfigurationError:
+                raise MongoUnavailable("the servers' names can't be looked up") from None
+            # Not the driver's words: they may hold a piece of the password.
+            raise StoreRefused(f"{setting} is not a MongoDB URL that can be used") from None
+
+    def _make(self) -> AsyncIOMotorClient[Document]:
         address = self._address
         files = {"tlsCAFile": address.ca_file, "tlsCertificateKeyFile": address.cert_file}
         options: dict[str, Any] = {name: str(path) for name, path in files.items() if path is not None}
@@ -151,7 +161,7 @@ class MongoConnection:
             document_class=dict[str, Any],
             appname="faceid",
             connectTimeoutMS=5_000,
-            serverSelectionTimeoutMS=int(_CALL_S * 1000),
+            serverSelectionTimeoutMS=int(CALL_S * 1000),
             uuidRepresentation="standard",
             w="majority",
             journal=True,
