@@ -106,7 +106,9 @@ class _Stores:
         commit."""
         if self._file is None:
             self.stack.callback(FolderLock(self.settings.data_dir).close)
-            self._file = SqliteFile(self.settings.data_dir / "faceid.sqlite")
+            # Whoever answers 202 syncs the documents, and with them this log if it is in the same file.
+            apart = self.settings.documents != "sqlite"
+            self._file = SqliteFile(self.settings.data_dir / "faceid.sqlite", always_synced=apart)
             self.stack.push_async_callback(self._file.close)
         return self._file
 
