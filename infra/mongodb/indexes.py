@@ -8,6 +8,7 @@ fields are never None.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pymongo import IndexModel
@@ -22,7 +23,12 @@ from infra.mongodb.errors import INDEX_CONFLICTS, INDEX_NOT_FOUND
 PRIMARY_NAME: Final = "_id_"
 EXPIRY_NAME: Final = "expiry"
 
-_OURS: Final = ("i_", "u_", EXPIRY_NAME)
+_READ: Final = "i_"
+_OURS: Final = (_READ, "u_", EXPIRY_NAME)
+
+_RETIRED: Final = "_retired_indexes"
+RETIRED_FOR = timedelta(days=1)
+"""How long processes of two versions may run side by side."""
 
 # Rather too late by the server's clock than too early by ours: `delete_expired` is exact.
 _EXPIRED_FOR_S: Final = 300
@@ -77,15 +83,18 @@ def wanted(layout: Layout[Any]) -> dict[str, MongoIndex]:
 async def align(connection: MongoConnection, layout: Layout[Any]) -> None:
     """Drop what is not declared any more or says something else, and make what is missing.
 
+    An index that is only read goes a day late: until then a process of an older version may still name it.
+
     Raises DocumentsError when a new unique index meets records that collide in it, and StoreRefused when an
     index that is not ours stands in the way.
     """
     declared = wanted(layout)
     found = await connection.run(lambda database: all_of(database[layout.name].list_indexes()))
     present = {str(one["name"]): _described(one) for one in found if str(one["name"]).startswith(_OURS)}
-    for name, index in present.items():
-        if declared.get(name) != index:
-            await _drop(connection, layout.name, name)
+    stale = {name for name, index in present.items() if declared.get(name) != index}
+    waiting = await _retired(connection, layout.name, {name for name in stale if _may_wait(name, declared)})
+    for name in stale - waiting:
+        await _drop(connection, layout.name, name)
     missing = [index.model for name, index in declared.items() if present.get(name) != index]
     if not missing:
         return
@@ -108,6 +117,27 @@ def colliding_fields(error: DuplicateKeyError) -> tuple[str, ...]:
     """The fields of the unique index that refused, by the key pattern that the server names."""
     pattern: Sequence[str] = tuple((error.details or {}).get("keyPattern", ()))
     return tuple("id" if key == "_id" else key for key in pattern if key != "_company")
+
+
+def _may_wait(name: str, declared: Mapping[str, MongoIndex]) -> bool:
+    """Whether an index is in nobody's way: it refuses no record, and none of its name is to be made."""
+    return name.startswith(_READ) and name not in declared
+
+
+async def _retired(connection: MongoConnection, collection: str, names: set[str]) -> set[str]:
+    """Note that these are not declared; answers those of which that was noted less than a day ago."""
+
+    async def note(database: Database) -> set[str]:
+        notes, now = database[_RETIRED], datetime.now(UTC)
+        known = {one["name"]: one["at"] for one in await all_of(notes.find({"collection": collection}))}
+        for name in known.keys() - names:
+            await notes.delete_one({"_id": f"{collection}.{name}"})
+        for name in names - known.keys():
+            document = {"collection": collection, "name": name, "at": now}
+            await notes.replace_one({"_id": f"{collection}.{name}"}, document, upsert=True)
+        return {name for name in names if now - known.get(name, now).replace(tzinfo=UTC) < RETIRED_FOR}
+
+    return await connection.run(note)
 
 
 async def _drop(connection: MongoConnection, collection: str, name: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -224,13 +224,20 @@ async def test_several_processes_may_start_at_once(server: MongoServer) -> None:
             await documents.insert(THINGS, HERE, Thing(id="b", serial="s"))
 
 
-async def test_an_index_of_ours_over_other_fields_is_replaced(server: MongoServer) -> None:
+async def test_an_index_of_ours_over_other_fields_is_replaced(
+    server: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     at = address(server)
     with server.client() as client:
         things = client[at.database]["things"]
         things.create_index([("serial", 1)], name="i_size")
-        things.create_index([("size", 1)], name="i_of_a_former_version")
+        things.create_index([("size", 1)], name="u_of_a_former_version", unique=True)
+        things.create_index([("data", 1)], name="i_of_a_former_version")
         things.create_index([("note", 1)], name="of the operator")
+        await _start(at)
+        # Older processes may still read by it, for a day.
+        assert "i_of_a_former_version" in things.index_information()
+        monkeypatch.setattr("infra.mongodb.indexes.RETIRED_FOR", timedelta(0))
         await _start(at)
         keys = {name: [key for key, _ in one["key"]] for name, one in things.index_information().items()}
     assert keys == {
@@ -240,6 +247,20 @@ async def test_an_index_of_ours_over_other_fields_is_replaced(server: MongoServe
         "u_serial": ["_company", "serial"],
         "of the operator": ["note"],
     }
+
+
+async def test_two_versions_run_side_by_side(server: MongoServer) -> None:
+    at, newer = address(server), Collection("things", Thing, (Index(("serial",), unique=True),))
+    async with opened(at) as old:
+        await old.insert(THINGS, HERE, Thing(id="a", size=1))
+        async with opened(at, [newer]) as new:
+            await new.insert(newer, HERE, Thing(id="b", size=1))
+            found = await old.find(THINGS, HERE, where={"size": 1})
+            assert [thing.id for thing in found.items] == ["a", "b"]
+        async with opened(at):
+            pass
+        with server.client() as client:
+            assert list(client[at.database]["_retired_indexes"].find()) == []
 
 
 async def test_an_index_of_others_in_the_way_is_told(server: MongoServer) -> None:
