@@ -145,9 +145,11 @@ def _lock(server: MongoServer) -> None:
 
 
 def _runs(server: MongoServer) -> Running:
+    """By its own clock it removes nothing: tests decide what time it is."""
     data, port, made = str(server.folder / "data"), str(server.port), server.certificates
     if has_container_engine():
         options = ["--bind_ip", "127.0.0.1", "--port", port, "--dbpath", data, "--replSet", "tests"]
+        options += ["--setParameter", "ttlMonitorEnabled=false"]
         if made is not None:
             key = server.folder / "members.key"
             key.write_text(secrets.token_hex(32))
@@ -156,7 +158,9 @@ def _runs(server: MongoServer) -> Running:
             options += ["--tlsCertificateKeyFile", str(made.both("server")), "--tlsCAFile", str(made.ca)]
             options += ["--tlsAllowConnectionsWithoutCertificates"]
         return Container(_IMAGE, ("mongod", *options), [server.folder])
-    options = ["--host", "127.0.0.1", "--port", port, "--storage-path", data, "--cache-size", "64M"]
+    configuration = server.folder / "server.toml"
+    configuration.write_text('[storage]\ncache_size = "64M"\nttl_sweep_seconds = 0.0\n')
+    options = ["--config", str(configuration), "--host", "127.0.0.1", "--port", port, "--storage-path", data]
     if made is not None:
         options += ["--auth", "--tls-cert-file", str(made.certificate("server"))]
         options += ["--tls-key-file", str(made.key("server"))]
