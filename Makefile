@@ -66,6 +66,7 @@ lock: environment ## Solve requirements.lock again for the versions in pyproject
 	@$(uv_compile) --no-annotate --output-file requirements/ingress.lock requirements/ingress.in
 	@cp requirements.lock requirements/worker.lock
 	@$(uv_compile) --no-annotate --extra traces --output-file requirements/worker.lock pyproject.toml
+	@$(uv_compile) --no-annotate --output-file requirements/secantus.lock requirements/secantus.in
 	@echo "requirements.lock: $$(grep -c '^[a-z].*==' requirements.lock) packages"
 
 .PHONY: clean

@@ -30,6 +30,7 @@ from schemas.calibration import Calibration
 from schemas.recognition import ModelStamp
 
 if TYPE_CHECKING:
+    from infra.documents.mongodb import MongoDocuments
     from infra.objects.s3 import S3Objects
 
 TEMPLATE_DIMENSIONS = 128
@@ -50,8 +51,9 @@ async def open_services(
     """
     master = MasterKey.load(settings.master_key_file)
     keys = CompanyKeys(master, open_key_store(settings.key_store), clock, entropy=entropy)
-    await keys.check()
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(keys.close)
+        await started("key store", keys.check, clock)
         stores = _Stores(settings, clock, stack)
         services = Services.over(
             settings=settings,
@@ -79,8 +81,13 @@ class _Stores:
     _file: SqliteFile | None = None
 
     async def documents(self) -> Documents:
-        documents = SqliteDocuments(self._sqlite_file())
-        await documents.start(collections.ALL)
+        match self.settings.documents:
+            case "sqlite":
+                documents = SqliteDocuments(self._sqlite_file())
+                await documents.start(collections.ALL)
+            case "mongodb":
+                documents = mongo_documents(self.settings)
+                await started("documents", lambda: documents.start(collections.ALL), self.clock)
         self.stack.push_async_callback(documents.close)
         return documents
 
@@ -101,7 +108,9 @@ class _Stores:
         commit."""
         if self._file is None:
             self.stack.callback(FolderLock(self.settings.data_dir).close)
-            self._file = SqliteFile(self.settings.data_dir / "faceid.sqlite")
+            # Whoever answers 202 syncs the documents, and with them this log if it is in the same file.
+            apart = self.settings.documents != "sqlite"
+            self._file = SqliteFile(self.settings.data_dir / "faceid.sqlite", always_synced=apart)
             self.stack.push_async_callback(self._file.close)
         return self._file
 
@@ -131,6 +140,27 @@ def s3_objects(settings: Settings, clock: Clock) -> "S3Objects":
         encryption=settings.s3_encryption,
     )
     return S3Objects(place, clock)
+
+
+def mongo_documents(settings: Settings) -> "MongoDocuments":
+    """The MongoDB of the settings, not started."""
+    # Its driver takes a while to load.
+    from infra.documents.mongodb import MongoDocuments  # noqa: PLC0415
+    from infra.mongodb.connection import MongoAddress, MongoConnection  # noqa: PLC0415
+
+    url = settings.mongodb_url
+    return MongoDocuments(
+        MongoConnection(
+            MongoAddress(
+                url="" if url is None else url.get_secret_value(),
+                database=settings.mongodb_database,
+                role="documents",
+                setting="FACEID_MONGODB_URL",
+                ca_file=settings.mongodb_ca_file,
+                cert_file=settings.mongodb_cert_file,
+            )
+        )
+    )
 
 
 def collection_name(model: ModelStamp) -> str:

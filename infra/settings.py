@@ -53,7 +53,28 @@ class Settings(BaseSettings):
     )
     key_store: str = Field(
         default=f"file:{_HOME / 'keys' / 'companies'}",
-        description="Where wrapped company keys are kept: `file:FOLDER`.",
+        repr=False,
+        description="Where wrapped company keys are kept: `file:FOLDER` or `mongodb://…/DATABASE`.",
+    )
+
+    documents: Literal["sqlite", "mongodb"] = Field(
+        default="sqlite", description="Where records are kept: in the data folder, or in MongoDB."
+    )
+    mongodb_url: SecretStr | None = Field(
+        default=None,
+        description="MongoDB's address, like `mongodb://USER:PASSWORD@HOST,HOST/?replicaSet=NAME`.",
+    )
+    mongodb_database: str = Field(
+        default="faceid",
+        pattern=r"^[A-Za-z0-9_-]{1,63}$",
+        description="The database of the records; the key store has another.",
+    )
+    mongodb_ca_file: Path | None = Field(
+        default=None, description="The authority that vouches for MongoDB; empty: the usual ones."
+    )
+    mongodb_cert_file: Path | None = Field(
+        default=None,
+        description="Our certificate and its key in one file, where MongoDB asks for it.",
     )
 
     objects: Literal["filesystem", "s3"] = Field(
@@ -250,6 +271,16 @@ class Settings(BaseSettings):
             raise ValueError("FACEID_OBJECTS=s3 needs FACEID_S3_BUCKET")
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
             raise ValueError("FACEID_S3_ACCESS_KEY and FACEID_S3_SECRET_KEY go together: set both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _records_have_a_place_apart_from_keys(self) -> Self:
+        if self.documents == "mongodb":
+            if self.mongodb_url is None:
+                raise ValueError("FACEID_DOCUMENTS=mongodb needs FACEID_MONGODB_URL")
+            database = re.escape(self.mongodb_database)
+            if re.fullmatch(rf"mongodb(\+srv)?://[^/]+/{database}(\?.*)?", self.key_store, re.IGNORECASE):
+                raise ValueError("FACEID_KEY_STORE needs a database other than FACEID_MONGODB_DATABASE")
         return self
 
     @property

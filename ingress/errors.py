@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 from infra.broker.port import BrokerUnavailable
 from infra.crypto.passwords import PasswordsBusy
 from infra.documents.port import DocumentsUnavailable, UnfitPosition
-from infra.keys.errors import CompanyKeyGone, KeyFault
+from infra.keys.errors import CompanyKeyGone, KeyFault, KeyStoreUnavailable
 from infra.objects.port import ObjectsUnavailable
 from infra.telemetry import get_logger
 from schemas.problems import ProblemError
@@ -23,7 +23,13 @@ RETRY_AFTER_S: Final = 2
 
 _RETRY_AFTER_S_BY_CODE: Final = {"idempotency_in_progress": 1, "too_many_exports": 10, "company_paused": 60}
 
-_NOT_NOW: Final = (DocumentsUnavailable, BrokerUnavailable, ObjectsUnavailable, PasswordsBusy)
+_NOT_NOW: Final = (
+    DocumentsUnavailable,
+    BrokerUnavailable,
+    KeyStoreUnavailable,
+    ObjectsUnavailable,
+    PasswordsBusy,
+)
 
 _CODES_BY_STATUS: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
@@ -77,11 +83,11 @@ def _problem_of(error: Exception) -> ProblemError:
             return ProblemError("invalid_token")  # Whoever held it belonged to a company that was deleted.
         case UnfitPosition():
             return ProblemError("invalid_cursor")  # Its digest needs no key: somebody has made it up.
-        case KeyFault():
-            _log.error("keys_unusable", exc_info=error)
-            return ProblemError("unavailable")
         case _ if isinstance(error, _NOT_NOW):
             _log.warning("store_unavailable", exc_info=error)
+            return ProblemError("unavailable")
+        case KeyFault():
+            _log.error("keys_unusable", exc_info=error)
             return ProblemError("unavailable")
         case _:
             _log.error("request_failed", exc_info=error)

@@ -13,12 +13,13 @@ from scripts.commands.terminal import Output
 _PREFIX = "FACEID_"
 
 _MASK: Final = "********"
-_IN_ADDRESS: Final = re.compile(r"(?<=://)[^/\s@]+(?=@)|(?<=\?)\S+")
-"""Name and password, and the query, which signs the address of some stores."""
+_IN_ADDRESS: Final = re.compile(r"(?<=://)\S+(?=@)|(?<=\?)\S+")
+"""Name and password, whatever is in them, and the query, which signs the address of some stores."""
 
 
 def print_settings(settings: Settings, output: Output) -> None:
-    """Print all settings. Keys are named by their files; what an address says of who may use it is masked."""
+    """Print all settings. Keys are named by their files or masked, as is what an address says of who may use
+    it."""
     folder = settings.secrets_dir
     in_files = {path.name.upper() for path in folder.iterdir()} if folder.is_dir() else set[str]()
     rows = [
@@ -54,6 +55,7 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, SecretStr):
-        return _MASK
+        secret = value.get_secret_value()
+        return _text(secret) if "://" in secret else _MASK
     text = ",".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else str(value)
     return _IN_ADDRESS.sub(_MASK, text) if "://" in text else text

@@ -38,7 +38,7 @@ def set_up(settings: Settings, report: Report, clock: Clock | None = None) -> Se
     StoreRefused."""
     clock = clock or SystemClock()
     model = prepare_model(settings, report)
-    _keys(settings, report, clock)
+    asyncio.run(_keys(settings, report, clock))
     if settings.objects == "s3":
         asyncio.run(set_up_bucket(settings, report, clock))
     return SetUp(model, _certificate(settings, report, clock))
@@ -74,17 +74,21 @@ def prepare_model(settings: Settings, report: Report) -> CalibratedModel:
     return calibrated_model(files)
 
 
-def _keys(settings: Settings, report: Report, clock: Clock) -> None:
+async def _keys(settings: Settings, report: Report, clock: Clock) -> None:
     store = open_key_store(settings.key_store)
     try:
-        master = MasterKey.load(settings.master_key_file)
-    except MasterKeyMissing:
-        # Only where no company has a key yet: a lost master key is told, never papered over with a new one.
-        if asyncio.run(_in_use(store)):
-            raise
-        master = MasterKey.create(settings.master_key_file)
-        report(f"keys: made a master key, {settings.master_key_file}; keep a copy where the data is not")
-    asyncio.run(CompanyKeys(master, store, clock).initialise())
+        try:
+            master = MasterKey.load(settings.master_key_file)
+        except MasterKeyMissing:
+            # Only where no company has a key yet: a lost master key is told, never papered over with a new
+            # one.
+            if await started("key store", lambda: _in_use(store), clock):
+                raise
+            master = MasterKey.create(settings.master_key_file)
+            report(f"keys: made a master key, {settings.master_key_file}; keep a copy where the data is not")
+        await started("key store", CompanyKeys(master, store, clock).initialise, clock)
+    finally:
+        await store.close()
 
 
 async def _in_use(store: KeyStore) -> bool:

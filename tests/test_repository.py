@@ -190,10 +190,11 @@ def test_the_installer_is_the_locked_one(project_root: Path) -> None:
     assert locked(project_root / "requirements" / "bootstrap.lock") == {"uv": {declared(project_root)["uv"]}}
 
 
-def test_the_generator_of_clients_is_locked_with_all_it_needs(project_root: Path) -> None:
-    wanted = (project_root / "requirements" / "client.in").read_text(encoding="utf-8").splitlines()[-1]
+@pytest.mark.parametrize("tool", ["client", "secantus"])
+def test_tools_of_the_tests_are_locked_with_all_they_need(project_root: Path, tool: str) -> None:
+    wanted = (project_root / "requirements" / f"{tool}.in").read_text(encoding="utf-8").splitlines()[-1]
     name, _, version = wanted.partition("==")
-    assert locked(project_root / "requirements" / "client.lock")[name] == {version}
+    assert locked(project_root / "requirements" / f"{tool}.lock")[name] == {version}
 
 
 def test_the_packages_asked_for_are_there(project_root: Path) -> None:

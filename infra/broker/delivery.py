@@ -7,11 +7,18 @@ from typing import Final, Protocol
 
 from infra.broker.port import BrokerUnavailable, Delivery
 from infra.documents.port import DocumentsUnavailable
+from infra.keys.errors import KeyStoreUnavailable
 from infra.objects.port import ObjectsUnavailable
 from infra.vectors.port import VectorsUnavailable
 from schemas.messages import MessageUnreadable
 
-STORE_DOWN: Final = (BrokerUnavailable, DocumentsUnavailable, ObjectsUnavailable, VectorsUnavailable)
+STORE_DOWN: Final = (
+    BrokerUnavailable,
+    DocumentsUnavailable,
+    KeyStoreUnavailable,
+    ObjectsUnavailable,
+    VectorsUnavailable,
+)
 """Errors that say nothing about the message: whatever is tried now fails, and later it will do."""
 
 KILLED: Final = "poison"

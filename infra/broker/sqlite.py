@@ -13,9 +13,9 @@ from infra.broker.inbox import Inboxes
 from infra.broker.port import Broker, BrokerError, Lag, OutgoingMessage, Replies, Subscription, Topic
 from infra.broker.sqlite_subscription import SqliteSubscription, TopicLog, broker_errors
 from infra.clock import Clock, Entropy, system_entropy
+from infra.documents.fields import to_microseconds
 from infra.sqlite import log
 from infra.sqlite.file import SqliteFile
-from infra.sqlite.values import to_microseconds
 
 
 class SqliteBroker(Broker):

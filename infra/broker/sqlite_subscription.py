@@ -9,11 +9,11 @@ from zlib import crc32
 
 from infra.broker.doorbell import Doorbell
 from infra.broker.port import BrokerError, BrokerUnavailable, Delivery, Subscription, Topic
+from infra.documents.fields import from_microseconds
 from infra.sqlite import log
 from infra.sqlite.errors import FileUnavailable
 from infra.sqlite.file import SqliteFile
 from infra.sqlite.log import GroupPosition, Span, StoredMessage
-from infra.sqlite.values import from_microseconds
 
 # How far a group has been handed out is marked ahead of time, so that a fetch seldom has to write. After a
 # kill, so many messages of a partition at most are called redelivered although nobody had begun with them.

@@ -126,8 +126,8 @@ class Documents(ABC):
         *,
         synced: bool = True,
     ) -> list[bool]:
-        """`compare_and_set` for several records, each on its own; one answer a change (False for a collision,
-        too)."""
+        """`compare_and_set` for several records, each on its own and in any order; one answer a change (False
+        for a collision, too)."""
 
     @abstractmethod
     async def get(self, collection: Collection[R], company_id: UUID, record_id: str) -> R | None: ...

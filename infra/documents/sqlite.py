@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from infra.documents.planner import Listing, total_order
 from infra.documents.port import (
     AlreadyExists,
     Collection,
@@ -32,7 +33,7 @@ class SqliteDocuments(Documents):
     """Collections as tables of one file, which a `SqliteBroker` may share.
 
     A write is one operation of the file's writer, so that a compare-and-set needs no retry. Which questions
-    an index answers is written in `infra.sqlite.planner`.
+    an index answers is written in `infra.documents.planner`.
     """
 
     def __init__(self, file: SqliteFile) -> None:
@@ -134,8 +135,8 @@ class SqliteDocuments(Documents):
         limit: int = 50,
     ) -> Page[R]:
         table, where = self._table(collection), where or {}
-        order = planner.total_order(order_by)
-        listing = planner.Listing(order, descending, after, limit + 1)
+        order = total_order(order_by)
+        listing = Listing(order, descending, after, limit + 1)
         statement = planner.find(table, company_id.bytes, where, within, listing)
         if statement is None:
             return Page((), None)

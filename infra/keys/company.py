@@ -99,8 +99,13 @@ class CompanyKeys:
         together."""
         await self._store.check(self._master.fingerprint)
 
+    async def close(self) -> None:
+        """Let go of the store; keys that are cached stay good for their minute."""
+        await self._store.close()
+
     async def get(self, company_id: UUID) -> CompanyKey:
-        """The company's key. Raises CompanyKeyGone, or KeyFault for what an operator has to mend."""
+        """The company's key. Raises CompanyKeyGone, KeyStoreUnavailable, or another KeyFault for what an
+        operator has to mend."""
         cached = self._cached(company_id)
         if cached is not None:
             return cached

@@ -74,7 +74,18 @@ class KeyStoreUnsupported(KeyFault):
 
     def __init__(self, reason: str) -> None:
         # The URL itself isn't repeated: a server's may hold a password.
-        super().__init__(f"FACEID_KEY_STORE {reason}; use file:/absolute/path/of/a/folder.")
+        super().__init__(
+            f"FACEID_KEY_STORE {reason}; use file:/absolute/path/of/a/folder or mongodb://HOST/DATABASE."
+        )
+
+
+class KeyStoreUnavailable(KeyFault):
+    """The store does not answer: try again later. It says nothing about any key."""
+
+    code = "key_store_unavailable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The key store does not answer: {reason}.")
 
 
 class KeyStoreCorrupt(KeyFault):

@@ -2,10 +2,9 @@
 
 import asyncio
 from pathlib import Path
-from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from infra.durable_files import make_private_folders
 from infra.keys.errors import (
@@ -16,18 +15,9 @@ from infra.keys.errors import (
     MasterKeyMismatch,
 )
 from infra.keys.private_files import read_private, shred, write_new
-from infra.keys.store import KeyStore, WrappedKey
+from infra.keys.store import KeyStore, StoreMark, WrappedKey
 
 _SUFFIX = ".key"
-
-
-class _StoreMark(BaseModel):
-    """Says whose store this is; its presence tells an empty store from a wrong path."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Literal[1] = 1
-    master_fingerprint: str
 
 
 class FileKeyStore(KeyStore):
@@ -61,7 +51,7 @@ class FileKeyStore(KeyStore):
 
     def _initialise(self, master_fingerprint: str) -> None:
         make_private_folders(self._folder)
-        mark = _StoreMark(master_fingerprint=master_fingerprint)
+        mark = StoreMark(master_fingerprint=master_fingerprint)
         try:
             write_new(self._mark, mark.model_dump_json().encode())
         except FileExistsError:
@@ -69,7 +59,7 @@ class FileKeyStore(KeyStore):
 
     def _check(self, master_fingerprint: str) -> None:
         try:
-            mark = _StoreMark.model_validate_json(read_private(self._mark))
+            mark = StoreMark.model_validate_json(read_private(self._mark))
         except FileNotFoundError:
             raise KeyStoreMissing(str(self._folder)) from None
         except ValidationError:

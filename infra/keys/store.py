@@ -22,9 +22,24 @@ class WrappedKey(BaseModel):
     created_at: AwareDatetime
 
 
+class StoreMark(BaseModel):
+    """Says whose store this is; its presence tells an empty store from a wrong path or database."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    master_fingerprint: str
+
+
 class KeyStore(ABC):
-    """Keeps one wrapped key a company. What `create` and `delete` have returned from survives a power
-    loss."""
+    """Keeps one wrapped key a company. What `create` and `delete` have returned from survives a power loss.
+
+    Any call may raise KeyStoreUnavailable, which says nothing about any key.
+    """
+
+    async def close(self) -> None:
+        """Let go of what the calls have opened."""
+        return
 
     @abstractmethod
     async def initialise(self, master_fingerprint: str) -> None:

@@ -21,12 +21,20 @@ class SqliteFile:
 
     `synced=True` waits for the disk. What was written with `synced=False` is seen by every reader and
     survives a kill of the process; it survives a power failure once any later synced write has returned.
+    With `always_synced` every write waits: for a file beside another store, whose writes make none here safe.
     """
 
     def __init__(
-        self, path: Path, *, readers: int = 2, busy_timeout_s: float = 5.0, timeout_s: float = 30.0
+        self,
+        path: Path,
+        *,
+        readers: int = 2,
+        busy_timeout_s: float = 5.0,
+        timeout_s: float = 30.0,
+        always_synced: bool = False,
     ) -> None:
         self._path = path
+        self._always_synced = always_synced
         self._reader_threads = readers
         self._busy_timeout_s = busy_timeout_s
         self._timeout_s = timeout_s
@@ -82,7 +90,7 @@ class SqliteFile:
             async with asyncio.timeout(timeout_s or self._timeout_s):
                 await self._waiting.acquire()
                 future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-                writer.put(Pending(operation, synced, after_commit, future))
+                writer.put(Pending(operation, synced or self._always_synced, after_commit, future))
                 return await future
         except TimeoutError:
             raise FileUnavailable("the database file does not answer in time") from None

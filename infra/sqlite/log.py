@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from infra.broker.port import BrokerError, Lag, OutgoingMessage, Topic
-from infra.sqlite.values import from_microseconds
+from infra.documents.fields import from_microseconds
 
 _OFFSETS: Final = 1 << 40
 """Offsets of a partition: 34 years of a thousand messages a second."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from infra.documents.port import DocumentsError
 from infra.sqlite.file import SqliteFile
 from infra.sqlite.records import relink
-from infra.sqlite.table import Table, column
+from infra.sqlite.table import SQL_TYPES, Table, column
 
 _BATCH: Final = 500
 
@@ -35,7 +35,7 @@ async def migrate(file: SqliteFile, table: Table[Any]) -> None:
 
 
 def _declared(table: Table[Any]) -> _Declaration:
-    indexes = {index.name: index.columns for index in table.indexes}
+    indexes = {index.name: index.columns for index in table.kept_indexes}
     if table.collection.expires_field is not None:
         indexes[table.expiry_index] = column(table.collection.expires_field)
     return {
@@ -94,7 +94,7 @@ def _align_side_tables(
         if name.startswith(f"{table.name}__") and recorded.get(name, "") != declared.get(name):
             connection.execute(f"DROP TABLE {name}")
     for index in table.list_indexes:
-        columns = ", ".join(f"{column(name)} {table.field(name).kind.sql}" for name in index.fields)
+        columns = ", ".join(f"{column(name)} {SQL_TYPES[table.field(name).kind]}" for name in index.fields)
         connection.execute(
             f"CREATE TABLE IF NOT EXISTS {index.table} "
             f"(company_id BLOB NOT NULL, id TEXT NOT NULL, {columns}, "
@@ -112,7 +112,9 @@ def _align_columns(
             present = present - {name}
     for field in table.columns:
         if column(field.name) not in present:
-            connection.execute(f"ALTER TABLE {table.name} ADD COLUMN {column(field.name)} {field.kind.sql}")
+            connection.execute(
+                f"ALTER TABLE {table.name} ADD COLUMN {column(field.name)} {SQL_TYPES[field.kind]}"
+            )
 
 
 async def _fill(file: SqliteFile, table: Table[Any], last: int) -> int | None:
@@ -138,7 +140,7 @@ async def _fill(file: SqliteFile, table: Table[Any], last: int) -> int | None:
 
 def _finish(connection: sqlite3.Connection, table: Table[Any]) -> None:
     declared = _declared(table)
-    for index in table.indexes:
+    for index in table.kept_indexes:
         unique = "UNIQUE" if index.unique else ""
         try:
             connection.execute(f"CREATE {unique} INDEX {index.name} ON {index.table} ({index.columns})")

@@ -7,21 +7,27 @@ Every SQL index begins with the company, so that no query can walk through someb
 with the id, so that a listing goes on from any row without sorting.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
-from pydantic import ValidationError
-
-from infra.documents.port import Collection, DocumentsError, Index
-from infra.sqlite.values import TIME, Field, SqlValue, field_of
+from infra.documents.fields import BOOLEAN, BYTES, IDENTIFIER, INTEGER, REAL, TEXT, TIME, Field, Kind, Stored
+from infra.documents.layout import PRIMARY, DeclaredIndex, Layout
+from infra.documents.port import Collection
 from schemas.records import Record
 
 R = TypeVar("R", bound=Record)
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+SQL_TYPES: Final[Mapping[Kind, str]] = {
+    TEXT: "TEXT",
+    INTEGER: "INTEGER",
+    REAL: "REAL",
+    BOOLEAN: "INTEGER",
+    BYTES: "BLOB",
+    IDENTIFIER: "BLOB",
+    TIME: "INTEGER",
+}
 
 
 def column(field: str) -> str:
@@ -46,31 +52,22 @@ class TableIndex:
         return ", ".join(names if self.unique else [*names, "id"])
 
 
-class Table(Generic[R]):
+class Table(Layout[R]):
     """A collection's layout, and the way of a record into it and out of it."""
 
     def __init__(self, collection: Collection[R]) -> None:
-        self.collection = collection
-        self.name = f"d_{_checked(collection.name)}"
-        self.model = collection.model
-        self._fields: dict[str, Field] = {}
-        self.primary = TableIndex(f"{self.name}__primary", self.name, (), unique=False, members=None)
-        self.indexes = tuple(self._index(index) for index in collection.indexes)
-        self.main_indexes = tuple(index for index in self.indexes if index.members is None)
-        self.list_indexes = tuple(index for index in self.indexes if index.members is not None)
-        expires = collection.expires_field
-        if expires is not None and (self.field(expires).kind is not TIME or self.field(expires).many):
-            raise DocumentsError(f"{collection.name}: {expires} can't be the time of expiry")
+        super().__init__(collection)
+        self.name = f"d_{self.name}"
+        self.primary = self.kept(PRIMARY)
+        self.kept_indexes = tuple(self.kept(index) for index in self.indexes)
+        self.main_indexes = tuple(index for index in self.kept_indexes if index.members is None)
+        self.list_indexes = tuple(index for index in self.kept_indexes if index.members is not None)
 
-    def field(self, name: str) -> Field:
-        """A top-level field of the model. Raises DocumentsError unless it holds scalars."""
-        known = self._fields.get(name)
-        if known is None:
-            declared = self.model.model_fields.get(name)
-            if declared is None:
-                raise DocumentsError(f"{self.collection.name} has no field {name}")
-            known = self._fields[name] = field_of(name, declared.annotation)
-        return known
+    def kept(self, index: DeclaredIndex) -> TableIndex:
+        """An index as it is kept here."""
+        name = f"{self.name}__{index.name}"
+        table = f"{name}__members" if index.members else self.name
+        return TableIndex(name, table, index.fields, index.unique, index.members)
 
     @cached_property
     def columns(self) -> tuple[Field, ...]:
@@ -84,11 +81,11 @@ class Table(Generic[R]):
     def expiry_index(self) -> str:
         return f"{self.name}__expiry"
 
-    def values(self, record: R) -> list[SqlValue]:
+    def values(self, record: R) -> list[Stored]:
         """The record's values for `columns`."""
         return [field.encode(getattr(record, field.name)) for field in self.columns]
 
-    def rows(self, index: TableIndex, record: R) -> list[list[SqlValue]]:
+    def rows(self, index: TableIndex, record: R) -> list[list[Stored]]:
         """The record's values for an index's fields: one row, or one for each member of its list."""
         fields = [self.field(name) for name in index.fields]
         members: Sequence[Any] = getattr(record, index.members) or () if index.members else (None,)
@@ -99,27 +96,3 @@ class Table(Generic[R]):
             ]
             for member in dict.fromkeys(members)
         ]
-
-    def parse(self, body: str) -> R:
-        """A stored record. The error for one that does not fit its model names no value of it."""
-        try:
-            return self.model.model_validate_json(body)
-        except ValidationError:
-            raise DocumentsError(f"{self.collection.name}: a stored record does not fit its model") from None
-
-    def _index(self, index: Index) -> TableIndex:
-        fields = index.fields[:-1] if index.fields[-1:] == ("id",) else index.fields
-        if not fields or "id" in fields or len(set(fields)) != len(fields):
-            raise DocumentsError(f"{self.collection.name}: an index needs different fields other than the id")
-        lists = [name for name in fields if self.field(_checked(name)).many]
-        if len(lists) > 1:
-            raise DocumentsError(f"{self.collection.name}: an index can have one list-valued field")
-        members = lists[0] if lists else None
-        name = f"{self.name}__{'u' if index.unique else 'i'}_{'__'.join(fields)}"
-        return TableIndex(name, f"{name}__members" if members else self.name, fields, index.unique, members)
-
-
-def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise DocumentsError(f"{name!r} can't be the name of a collection or an indexed field")
-    return name

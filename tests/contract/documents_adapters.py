@@ -1,4 +1,4 @@
-"""The documents adapters that the contract runs on, and what it stores in them: one entry an adapter."""
+"""What the contract stores in the documents adapters, and how one is opened."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -6,16 +6,32 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
+from infra.documents.mongodb import MongoDocuments
 from infra.documents.port import Collection, Documents, Index
 from infra.documents.sqlite import SqliteDocuments
+from infra.mongodb.connection import MongoAddress, MongoConnection
 from infra.sqlite.file import SqliteFile
 from schemas.records import Record
 
-ADAPTERS: Final[dict[str, Callable[[Path], Documents]]] = {
-    "sqlite": lambda folder: SqliteDocuments(SqliteFile(folder / "documents.sqlite")),
-}
+Adapter = Callable[[Path], Documents]
+"""Gives the store that lies in a folder, not started yet."""
+
+_DATABASES: Final = UUID(int=0)
+
+
+def in_sqlite(folder: Path) -> Documents:
+    return SqliteDocuments(SqliteFile(folder / "documents.sqlite"))
+
+
+def in_mongodb(url: str, folder: Path) -> Documents:
+    """The store for a folder lies in a database named for it."""
+    return MongoDocuments(MongoConnection(MongoAddress(url, database_of(folder), "documents", "the URL")))
+
+
+def database_of(folder: Path) -> str:
+    return f"tests-{uuid5(_DATABASES, str(folder)).hex}"
 
 
 class Colour(StrEnum):
@@ -67,10 +83,10 @@ NOTES: Final = Collection("notes", Item)
 
 @asynccontextmanager
 async def open_documents(
-    adapter: str, folder: Path, collections: Sequence[Collection[Any]] = (ITEMS, NOTES)
+    adapter: Adapter, folder: Path, collections: Sequence[Collection[Any]] = (ITEMS, NOTES)
 ) -> AsyncGenerator[Documents]:
     """The store that lies in a folder, started with these collections."""
-    documents = ADAPTERS[adapter](folder)
+    documents = adapter(folder)
     await documents.start(collections)
     try:
         yield documents

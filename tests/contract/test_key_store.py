@@ -1,29 +1,41 @@
-"""What every key store does. An adapter is added by one line in ADAPTERS."""
+"""What every key store does."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+import pymongo
 import pytest
 
 from infra.keys.errors import CompanyKeyExists, CompanyKeyGone, KeyStoreMissing, MasterKeyMismatch
-from infra.keys.file_store import FileKeyStore
+from infra.keys.from_url import open_key_store
 from infra.keys.store import KeyStore, WrappedKey
+from tests.contract.documents_adapters import database_of
 
 MASTER: Final = "00112233aabbccdd"
 COMPANY, OTHER = UUID(int=1), UUID(int=2)
 
-ADAPTERS: Final[dict[str, Callable[[Path], KeyStore]]] = {
-    "file": lambda folder: FileKeyStore(folder / "keys"),
-}
+
+@pytest.fixture(params=["file", pytest.param("mongodb", marks=pytest.mark.system)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "file":
+        yield f"file:{tmp_path / 'keys'}"
+        return
+    server, database = request.getfixturevalue("mongodb_url"), database_of(tmp_path)
+    before, _, options = server.partition("?")
+    yield f"{before.rstrip('/')}/{database}?{options}"
+    with pymongo.MongoClient[dict[str, Any]](server) as client:
+        client.drop_database(database)
 
 
-@pytest.fixture(params=ADAPTERS)
-def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> KeyStore:
+@pytest.fixture
+async def fresh(url: str) -> AsyncIterator[KeyStore]:
     """A store that was never set up."""
-    return ADAPTERS[request.param](tmp_path)
+    store = open_key_store(url)
+    yield store
+    await store.close()
 
 
 @pytest.fixture

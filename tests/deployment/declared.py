@@ -21,7 +21,6 @@ USER: Final = "10001:10001"
 AWAITED_COMMANDS: Final = {"ingress", "worker"}
 AWAITED_SETTINGS: Final = {
     "broker", "kafka_servers", "kafka_tls", "kafka_ca_file", "kafka_user", "kafka_password", "kafka_replicas",
-    "documents", "mongodb_url", "mongodb_database", "mongodb_ca_file",
     "vectors", "qdrant_url", "qdrant_api_key", "qdrant_ca_file", "qdrant_replicas",
     "metrics_listen",
 }  # fmt: skip
@@ -34,7 +33,11 @@ def check_settings(given: Mapping[str, str], where: str) -> None:
     assert not unknown, f"{where}: {sorted(unknown)} are no settings"
     # A folder that is asked for must be there, and that of the container is not.
     values = {field: given[name] for field, name in names.items() if field != "secrets_dir"}
-    Settings.model_validate({field: value for field, value in values.items() if "$" not in value})
+    # The addresses that hold passwords come from files.
+    in_files = {"mongodb_url": "mongodb://from-a-file/"}
+    Settings.model_validate(
+        {**in_files, **{field: value for field, value in values.items() if "$" not in value}}
+    )
 
 
 def check_command(words: Sequence[str], where: str) -> None:

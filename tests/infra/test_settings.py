@@ -34,6 +34,20 @@ def test_half_a_certificate_is_refused_rather_than_replaced_by_our_own() -> None
         Settings(tls_cert_file=Path("server.pem"))
 
 
+def test_records_in_mongodb_need_its_address() -> None:
+    with pytest.raises(ValidationError, match="FACEID_MONGODB_URL"):
+        Settings(documents="mongodb")
+
+
+@pytest.mark.parametrize("url", ["mongodb://u:p@db/faceid", "mongodb+srv://db/faceid?tls=true"])
+def test_keys_never_lie_with_the_records(url: str) -> None:
+    address = SecretStr("mongodb://db/")
+    with pytest.raises(ValidationError, match="FACEID_KEY_STORE"):
+        Settings(documents="mongodb", mongodb_url=address, key_store=url)
+    kept = Settings(documents="mongodb", mongodb_url=address, key_store=url.replace("/faceid", "/keys"))
+    assert "p@db" not in repr(kept)
+
+
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEID_PUBLIC_HOSTS", "faces.example.com, 10.0.0.7")
     monkeypatch.setenv("FACEID_SEARCH_TTL_S", "5")

@@ -14,6 +14,7 @@ from infra.broker.inbox import Inboxes
 from infra.broker.port import BrokerUnavailable, Delivery, OutgoingMessage, Subscription, Topic
 from infra.broker.sqlite import SqliteBroker
 from infra.clock import ManualClock, system_entropy
+from infra.documents.planner import Listing
 from infra.documents.port import Collection, DocumentsError, DocumentsUnavailable, Index, Range
 from infra.documents.sqlite import SqliteDocuments
 from infra.sqlite import planner
@@ -232,7 +233,7 @@ async def test_a_page_of_a_range_costs_what_any_page_costs_however_deep_it_lies(
         await documents.insert(THINGS, HERE, Thing(id=f"t-{weight:03}", weight=weight), synced=False)
 
     def cost(after: int, within: Range | None) -> int:
-        listing = planner.Listing(("weight", "id"), descending, (after, f"t-{after:03}"), 10)
+        listing = Listing(("weight", "id"), descending, (after, f"t-{after:03}"), 10)
         statement = planner.find(Table(THINGS), HERE.bytes, {}, within, listing)
         assert statement is not None
         steps: list[int] = []

@@ -111,6 +111,13 @@ async def test_an_operation_that_raises_is_undone_alone(file: SqliteFile) -> Non
     assert await file.read(numbers) == [1, 2, 3]
 
 
+async def test_a_file_beside_another_store_syncs_every_write(tmp_path: Path) -> None:
+    file = SqliteFile(tmp_path / "log.sqlite", always_synced=True)
+    await file.open()
+    assert await file.write(synchronous, synced=False) == FULL
+    await file.close()
+
+
 async def test_a_group_is_synced_if_one_of_it_asks(file: SqliteFile) -> None:
     assert await file.write(synchronous, synced=False) == NORMAL
     assert await file.write(synchronous, synced=True) == FULL

@@ -185,13 +185,22 @@ async def test_settings_are_told_with_where_they_came_from_and_no_secret(
     shell: Shell, tmp_path: Path
 ) -> None:
     address = "https://reader:hunter2@weights.example/vggface2.pt?X-Signature=5ecret"
-    secrets = {"FACEID_MODEL_URL": address, "FACEID_S3_ACCESS_KEY": "a", "FACEID_S3_SECRET_KEY": "s3cret"}
+    records, keys = "mongodb://r0bot:sl/4sh@db1,db2/?appName=t0ken", "mongodb+srv://r0bot:sl%2F4sh@db/keys"
+    secrets = {
+        "FACEID_MODEL_URL": address,
+        "FACEID_S3_ACCESS_KEY": "a",
+        "FACEID_S3_SECRET_KEY": "s3cret",
+        "FACEID_MONGODB_URL": records,
+        "FACEID_KEY_STORE": keys,
+    }
     ended = await shell.run("config", **secrets, FACEID_WAIT_S="5")
     assert ended.status == 0, ended.err
     told = json.loads(ended.out)
     assert told["FACEID_WAIT_S"] == {"value": "5.0", "from": "environment"}
     assert told["FACEID_LISTEN"]["from"] == "default"
     assert told["FACEID_MODEL_URL"]["value"] == "https://********@weights.example/vggface2.pt?********"
+    assert told["FACEID_MONGODB_URL"]["value"] == "mongodb://********@db1,db2/?********"
+    assert told["FACEID_KEY_STORE"]["value"] == "mongodb+srv://********@db/keys"
     assert set(told) == {f"FACEID_{name.upper()}" for name in Settings.model_fields}
     assert told["FACEID_S3_SECRET_KEY"] == {"value": "********", "from": "environment"}
     table = await shell.run("config", "--no-json", **secrets, COLUMNS="300")
@@ -199,7 +208,7 @@ async def test_settings_are_told_with_where_they_came_from_and_no_secret(
     (tmp_path / "faceid_key_store").write_text("mongodb://faceid:hunter2@mongodb/keys")
     files = json.loads((await shell.run("config", FACEID_SECRETS_DIR=str(tmp_path))).out)
     assert files["FACEID_KEY_STORE"] == {"value": "mongodb://********@mongodb/keys", "from": "file"}
-    for secret in ("hunter2", "5ecret", "s3cret"):
+    for secret in ("hunter2", "5ecret", "s3cret", "r0bot", "4sh", "t0ken"):
         assert secret not in ended.out + table.out
 
 

@@ -101,7 +101,7 @@ async def test_a_folder_is_taken_letter_by_letter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "/keys", "file:", "file:keys", "file://host/keys", "mongodb://root:hunter2@db/keys", "s3://bucket"],
+    ["", "/keys", "file:", "file:keys", "file://host/keys", "mongodb://root:hunter2@db/", "s3://bucket"],
 )
 def test_other_settings_are_refused_without_repeating_a_password(url: str) -> None:
     with pytest.raises(KeyStoreUnsupported, match="FACEID_KEY_STORE") as refusal:

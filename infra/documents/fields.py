@@ -1,4 +1,8 @@
-"""How values of record fields are kept in columns, so that SQLite orders and compares them as Python does."""
+"""Which fields can be searched by, and how their values are kept: as texts, numbers and bytes, which a store
+orders and compares as Python does the values themselves.
+
+Times are whole microseconds: BSON's have milliseconds, and SQLite has none.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +15,8 @@ from uuid import UUID
 
 from infra.documents.port import DocumentsError, Scalar
 
-SqlValue = str | int | float | bytes | None
+Stored = str | int | float | bytes | None
+"""A value as a store keeps it."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -20,24 +25,24 @@ _LISTS: Final = (list, tuple, set, frozenset)
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of value: the Python type it has in a record, its SQL type, and the way between the two."""
+    """A kind of value: the Python type it has in a record, and the way to what is stored and back."""
 
     name: str
     python: type
-    sql: str
-    encode: Callable[[Any], SqlValue]
+    encode: Callable[[Any], Stored]
     decode: Callable[[Any], Scalar]
 
 
 @dataclass(frozen=True)
 class Field:
-    """A top-level field of a model. `many`: it holds a list of such values."""
+    """A top-level field of a model. `many`: it holds a list of such values; `optional`: it may be None."""
 
     name: str
     kind: Kind
     many: bool
+    optional: bool
 
-    def encode(self, value: Scalar | Enum) -> SqlValue:
+    def encode(self, value: Scalar | Enum) -> Stored:
         """Raises DocumentsError for a value that the field can't have: it would silently match nothing."""
         if isinstance(value, Enum):
             value = value.value
@@ -49,7 +54,7 @@ class Field:
             raise DocumentsError(f"field {self.name} holds {self.kind.name} values")
         return self.kind.encode(value)
 
-    def decode(self, value: SqlValue) -> Scalar:
+    def decode(self, value: Stored) -> Scalar:
         return None if value is None else self.kind.decode(value)
 
 
@@ -76,27 +81,29 @@ def _real(value: float) -> float:
     return float(value)
 
 
-TEXT: Final = Kind("text", str, "TEXT", str, str)
-INTEGER: Final = Kind("integer", int, "INTEGER", _integer, int)
-REAL: Final = Kind("real", float, "REAL", _real, float)
-BOOLEAN: Final = Kind("boolean", bool, "INTEGER", int, bool)
-BYTES: Final = Kind("bytes", bytes, "BLOB", bytes, bytes)
-IDENTIFIER: Final = Kind("uuid", UUID, "BLOB", lambda value: value.bytes, lambda value: UUID(bytes=value))
-TIME: Final = Kind("datetime", datetime, "INTEGER", to_microseconds, from_microseconds)
+TEXT: Final = Kind("text", str, str, str)
+INTEGER: Final = Kind("integer", int, _integer, int)
+REAL: Final = Kind("real", float, _real, float)
+BOOLEAN: Final = Kind("boolean", bool, int, bool)
+BYTES: Final = Kind("bytes", bytes, bytes, bytes)
+IDENTIFIER: Final = Kind("uuid", UUID, lambda value: value.bytes, lambda value: UUID(bytes=value))
+TIME: Final = Kind("datetime", datetime, to_microseconds, from_microseconds)
 
 # The order matters: a bool is an int, a StrEnum a str.
 _KINDS: Final = (BOOLEAN, INTEGER, REAL, TEXT, BYTES, IDENTIFIER, TIME)
 
 
 def field_of(name: str, annotation: Any) -> Field:
-    """What a model's annotation says about a field. Raises DocumentsError for what no column can hold."""
-    annotation = _without_none(annotation)
+    """What a model's annotation says about a field. Raises DocumentsError for what is neither a scalar nor a
+    list of them."""
+    whole, annotation = annotation, _without_none(annotation)
+    optional = annotation is not whole
     origin = get_origin(annotation)
     if origin in _LISTS:
         members = {argument for argument in get_args(annotation) if argument is not Ellipsis}
         if len(members) == 1:
-            return Field(name, _kind_of(name, members.pop()), many=True)
-    return Field(name, _kind_of(name, annotation), many=False)
+            return Field(name, _kind_of(name, members.pop()), many=True, optional=optional)
+    return Field(name, _kind_of(name, annotation), many=False, optional=optional)
 
 
 def _kind_of(name: str, annotation: Any) -> Kind:
