@@ -1,4 +1,4 @@
-"""A fault that the person at the terminal can mend; apart, since the command knows of it without measuring."""
+"""A fault that a person can mend; apart, since the command knows of it where nothing is measured."""
 
 
 class NoRoom(Exception):
