@@ -2,10 +2,10 @@
 
 import sys
 
-from tests.servers import versitygw
+from tests.servers import kafka, versitygw
 from tests.servers.engine import ServerMissing
 
-FETCH = {"versitygw": versitygw.fetch}
+FETCH = {"kafka": kafka.fetch, "versitygw": versitygw.fetch}
 
 for name, fetch in FETCH.items():
     try:
