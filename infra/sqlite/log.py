@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from infra.broker.port import BrokerError, Lag, OutgoingMessage, Topic
+from infra.broker.port import Lag, OutgoingMessage, Topic
+from infra.refused import StoreRefused
 from infra.sqlite.values import from_microseconds
 
 _OFFSETS: Final = 1 << 40
@@ -67,7 +68,7 @@ def declare(connection: sqlite3.Connection, topics: Sequence[Topic]) -> dict[str
             known = _partitions(connection, topic)
         if len(known) != topic.partitions:
             # A key's messages would go to another partition while older ones wait in the first.
-            raise BrokerError(f"topic {topic.name} has {len(known)} partitions, not {topic.partitions}")
+            raise StoreRefused(f"topic {topic.name} has {len(known)} partitions, not {topic.partitions}")
         declared[topic.name] = known
     return declared
 

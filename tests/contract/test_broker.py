@@ -16,6 +16,7 @@ import pytest
 
 from infra.broker.port import Broker, BrokerError, Delivery, Lag, OutgoingMessage, Subscription, Topic
 from infra.clock import ManualClock
+from infra.refused import StoreRefused
 from tests.contract.broker_adapters import ADAPTERS, EVENTS, JOBS, open_broker
 
 PLENTY = 1 << 30
@@ -260,7 +261,7 @@ async def test_everything_is_there_after_reopening(adapter: str, tmp_path: Path,
 async def test_another_partition_count_is_refused(adapter: str, tmp_path: Path, clock: ManualClock) -> None:
     async with open_broker(adapter, tmp_path, clock):
         pass
-    with pytest.raises(BrokerError, match="4 partitions, not 5"):
+    with pytest.raises(StoreRefused, match="4 partitions, not 5"):
         async with open_broker(adapter, tmp_path, clock, [Topic("events", 5, keyed=True, retention_s=1)]):
             pass
     async with open_broker(adapter, tmp_path, clock, [EVENTS, Topic("new", 2, keyed=True, retention_s=1)]):
