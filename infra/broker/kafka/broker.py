@@ -60,7 +60,7 @@ class KafkaBroker(Broker):
     """Topics, groups and replies of a cluster."""
 
     def __init__(self, options: KafkaOptions) -> None:
-        self._options = options
+        self.options = options
         self._rules = options.rules
         self._client_options: dict[str, Any] = {}
         self._producer: KafkaProducer | None = None
@@ -72,10 +72,10 @@ class KafkaBroker(Broker):
 
     async def start(self, topics: Sequence[Topic]) -> None:
         quiet_aiokafka()
-        self._client_options = self._options.address.options()
-        await reach(self._options.address, self._client_options)
+        self._client_options = self.options.address.options()
+        await reach(self.options.address, self._client_options)
         places = Places(self._client_options)
-        producer = KafkaProducer(self._client_options, self._options.max_message_bytes)
+        producer = KafkaProducer(self._client_options, self.options.max_message_bytes)
         try:
             async with answering("make the topics ready", _START_S):
                 counts = await prepare_topics(await places.admin(), [*topics, replies.REPLIES], self._rules)
@@ -117,8 +117,8 @@ class KafkaBroker(Broker):
             new_member,
             self._client_options,
             group_id,
-            instance=self._options.instance,
-            session_s=self._options.session_s,
+            instance=self.options.instance,
+            session_s=self.options.session_s,
             fetch_bytes=_FETCH_BYTES,
         )
         member = KafkaSubscription(
@@ -171,7 +171,7 @@ class KafkaBroker(Broker):
         return self._rules.name(topic)
 
     def _group_id(self, topic: Topic, group: str) -> str:
-        return f"{self._options.prefix}{group}.{topic.name}"
+        return f"{self.options.prefix}{group}.{topic.name}"
 
     def _open_producer(self) -> KafkaProducer:
         if self._producer is None:

@@ -70,15 +70,14 @@ async def prepare_topics(admin: Admin, topics: Sequence[Topic], rules: TopicRule
     """
     known = await partition_counts(admin)
     missing = [topic for topic in topics if rules.name(topic) not in known]
-    if missing:
-        await _create(admin, missing, rules)
+    made = await _create(admin, missing, rules) if missing else set[str]()
     names = [rules.name(topic) for topic in topics]
     while any(name not in known for name in names):
         await asyncio.sleep(_LOOK_AGAIN_S)
         known = await partition_counts(admin)
     for topic in topics:
         _check_partitions(topic, rules.name(topic), known[rules.name(topic)])
-    await _mend(admin, [name for name in names if name not in map(rules.name, missing)], rules)
+    await _mend(admin, [name for name in names if name not in made], rules)
     return {name: known[name] for name in names}
 
 
@@ -104,7 +103,8 @@ def _check_partitions(topic: Topic, name: str, found: int) -> None:
         )
 
 
-async def _create(admin: Admin, topics: Sequence[Topic], rules: TopicRules) -> None:
+async def _create(admin: Admin, topics: Sequence[Topic], rules: TopicRules) -> set[str]:
+    """The names of those that were made: others may have been faster."""
     response = await admin.create_topics(
         [
             new_topic(rules.name(topic), topic.partitions, rules.replicas, rules.initial(topic))
@@ -123,23 +123,32 @@ async def _create(admin: Admin, topics: Sequence[Topic], rules: TopicRules) -> N
             raise StoreRefused(f"Kafka does not let us create topic {name}: create it, or let us do so")
         if code not in (0, _EXISTS):
             raise BrokerUnavailable(f"Kafka did not create topic {name}: {error_name(code)}")
+    return {name for name, code, *_ in errors if code == 0}
 
 
 async def _mend(admin: Admin, names: Sequence[str], rules: TopicRules) -> None:
-    """Set what existing topics lack. Their other settings are sent again: those that are not would go."""
+    """Set what existing topics lack, and wait until it holds."""
+    lacking = await _lacking(admin, names, rules)
+    if lacking:
+        for response in await admin.alter_configs([settings_of(*topic) for topic in lacking.items()]):
+            for code, _message, _kind, name, *_ in response.resources:
+                if code:
+                    needed = ", ".join(f"{key}={value}" for key, value in rules.required().items())
+                    raise StoreRefused(f"Kafka topic {name} needs {needed}, and we may not set that")
+    while await _lacking(admin, list(lacking), rules):  # noqa: ASYNC110 - Kafka tells nobody when it holds
+        await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+async def _lacking(admin: Admin, names: Sequence[str], rules: TopicRules) -> dict[str, dict[str, str]]:
+    """The topics that lack something, and all the settings that they should have of their own: those that are
+    not sent again are lost."""
+    lacking: dict[str, dict[str, str]] = {}
     if not names:
-        return
-    lacking: list[object] = []
+        return lacking
     for response in await admin.describe_configs([settings_of(name) for name in names]):
         for _code, _message, _kind, name, entries in response.resources:
             lacks = rules.lacks({entry[0]: entry[1] for entry in entries})
             if lacks:
                 own = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_ON_TOPIC}
-                lacking.append(settings_of(name, own | lacks))
-    if not lacking:
-        return
-    for response in await admin.alter_configs(lacking):
-        for code, _message, _kind, name, *_ in response.resources:
-            if code:
-                needed = ", ".join(f"{key}={value}" for key, value in rules.required().items())
-                raise StoreRefused(f"Kafka topic {name} needs {needed}, and we may not set that")
+                lacking[name] = own | lacks
+    return lacking
