@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +31,14 @@ from schemas.calibration import Calibration
 from schemas.recognition import ModelStamp
 
 if TYPE_CHECKING:
+    from infra.broker.kafka.broker import KafkaBroker
     from infra.documents.mongodb import MongoDocuments
     from infra.objects.s3 import S3Objects
 
 TEMPLATE_DIMENSIONS = 128
+
+# A message's header, what it says besides the photos in it, and what a dead letter says of a message.
+_AROUND_PHOTOS_BYTES = 256 * 1024
 
 
 @asynccontextmanager
@@ -92,8 +97,13 @@ class _Stores:
         return documents
 
     async def broker(self) -> Broker:
-        broker = SqliteBroker(self._sqlite_file(), self.clock)
-        await broker.start(topics.ALL)
+        match self.settings.broker:
+            case "sqlite":
+                broker = SqliteBroker(self._sqlite_file(), self.clock)
+                await broker.start(topics.ALL)
+            case "kafka":
+                broker = kafka_broker(self.settings)
+                await started("broker", partial(broker.start, topics.ALL), self.clock)
         self.stack.push_async_callback(broker.close)
         return broker
 
@@ -113,6 +123,33 @@ class _Stores:
             self._file = SqliteFile(self.settings.data_dir / "faceid.sqlite", always_synced=apart)
             self.stack.push_async_callback(self._file.close)
         return self._file
+
+
+def kafka_broker(settings: Settings) -> "KafkaBroker":
+    """The cluster of the settings, not started."""
+    # Its library is loaded only where it is used.
+    from infra.broker.kafka.address import KafkaAddress  # noqa: PLC0415
+    from infra.broker.kafka.broker import KafkaBroker, KafkaOptions  # noqa: PLC0415
+
+    password = settings.kafka_password
+    address = KafkaAddress(
+        servers=settings.kafka_servers,
+        tls=settings.kafka_tls,
+        ca_file=settings.kafka_ca_file,
+        cert_file=settings.kafka_cert_file,
+        key_file=settings.kafka_key_file,
+        user=settings.kafka_user,
+        password=password.get_secret_value() if password else None,
+    )
+    return KafkaBroker(
+        KafkaOptions(
+            address,
+            prefix=settings.kafka_topic_prefix,
+            replicas=settings.kafka_replicas,
+            max_message_bytes=settings.max_inline_bytes + _AROUND_PHOTOS_BYTES,
+            instance=settings.kafka_instance,
+        )
+    )
 
 
 def make_objects(settings: Settings, clock: Clock) -> Objects:

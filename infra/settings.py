@@ -77,6 +77,40 @@ class Settings(BaseSettings):
         description="Our certificate and its key in one file, where MongoDB asks for it.",
     )
 
+    broker: Literal["sqlite", "kafka"] = Field(
+        default="sqlite", description="Where jobs wait: in the data folder, or on a Kafka cluster."
+    )
+    kafka_servers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Servers of the Kafka cluster, `host:port` by comma; a few of them will do."
+    )
+    kafka_tls: bool = Field(default=False, description="Whether Kafka is spoken to over TLS.")
+    kafka_ca_file: Path | None = Field(
+        default=None, description="The authority that vouches for Kafka's servers; empty: the usual ones."
+    )
+    kafka_cert_file: Path | None = Field(
+        default=None, description="Our certificate, for servers that ask for one."
+    )
+    kafka_key_file: Path | None = Field(
+        default=None, description="The private key of `FACEID_KAFKA_CERT_FILE`."
+    )
+    kafka_user: str | None = Field(
+        default=None, description="Who logs in to Kafka (SCRAM-SHA-512); empty: nobody does."
+    )
+    kafka_password: SecretStr | None = Field(default=None, description="The password of `FACEID_KAFKA_USER`.")
+    kafka_topic_prefix: str = Field(
+        default="faceid.",
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
+        description="What the names of our topics and groups begin with; another for each installation.",
+    )
+    kafka_replicas: int = Field(
+        default=3, ge=1, le=32_767, description="On how many of Kafka's servers a new topic is kept."
+    )
+    kafka_instance: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="A name of this process alone, under which it keeps its partitions over a restart.",
+    )
+
     objects: Literal["filesystem", "s3"] = Field(
         default="filesystem", description="Where sealed photos are kept: in the data folder, or in a bucket."
     )
@@ -219,7 +253,7 @@ class Settings(BaseSettings):
             raise ValueError("should be a folder, and there is none")
         return value
 
-    @field_validator("public_hosts", mode="before")
+    @field_validator("public_hosts", "kafka_servers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
@@ -254,6 +288,29 @@ class Settings(BaseSettings):
     def _certificate_is_whole(self) -> Self:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("FACEID_TLS_CERT_FILE and FACEID_TLS_KEY_FILE go together: set both or neither")
+        return self
+
+    @field_validator("kafka_servers")
+    @classmethod
+    def _are_servers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for server in value:
+            host, _, port = server.rpartition(":")
+            if not host or "@" in server or not port.isascii() or not port.isdigit():
+                raise ValueError("should be hosts and ports by comma, like kafka-1:9092,kafka-2:9092")
+        return value
+
+    @model_validator(mode="after")
+    def _cluster_is_whole(self) -> Self:
+        if self.broker == "kafka" and not self.kafka_servers:
+            raise ValueError("FACEID_BROKER=kafka needs FACEID_KAFKA_SERVERS")
+        if (self.kafka_user is None) != (self.kafka_password is None):
+            raise ValueError("FACEID_KAFKA_USER and FACEID_KAFKA_PASSWORD go together: set both or neither")
+        if (self.kafka_cert_file is None) != (self.kafka_key_file is None):
+            raise ValueError(
+                "FACEID_KAFKA_CERT_FILE and FACEID_KAFKA_KEY_FILE go together: set both or neither"
+            )
+        if self.kafka_cert_file and not self.kafka_tls:
+            raise ValueError("FACEID_KAFKA_CERT_FILE needs FACEID_KAFKA_TLS")
         return self
 
     @field_validator("s3_endpoint")

@@ -1,17 +1,19 @@
-"""`faceid setup`: weights, keys, certificate and bucket. What is there and whole is kept."""
+"""`faceid setup`: weights, keys, certificate, topics and bucket. What is there and whole is kept."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from infra.broker import topics
 from infra.clock import Clock, SystemClock
 from infra.keys.company import CompanyKeys
 from infra.keys.errors import KeyStoreMissing, MasterKeyMismatch, MasterKeyMissing
 from infra.keys.from_url import open_key_store
 from infra.keys.master import MasterKey
 from infra.keys.store import KeyStore
-from infra.opening import s3_objects
+from infra.opening import kafka_broker, s3_objects
 from infra.settings import Settings
 from infra.starting import started
 from infra.tls.authority import AuthorityFolder
@@ -39,6 +41,8 @@ def set_up(settings: Settings, report: Report, clock: Clock | None = None) -> Se
     clock = clock or SystemClock()
     model = prepare_model(settings, report)
     asyncio.run(_keys(settings, report, clock))
+    if settings.broker == "kafka":
+        asyncio.run(set_up_topics(settings, report, clock))
     if settings.objects == "s3":
         asyncio.run(set_up_bucket(settings, report, clock))
     return SetUp(model, _certificate(settings, report, clock))
@@ -99,6 +103,18 @@ async def _in_use(store: KeyStore) -> bool:
     except MasterKeyMismatch:
         return True
     return True
+
+
+async def set_up_topics(settings: Settings, report: Report, clock: Clock) -> None:
+    """Make the topics that there are not yet, and check the others. Raises StoreRefused; waits for a cluster
+    that is not up yet."""
+    broker = kafka_broker(settings)
+    try:
+        await started("broker", partial(broker.start, topics.ALL), clock)
+        names = ", ".join(topic.name for topic in topics.ALL)
+        report(f"topics: {names} are there, each named {settings.kafka_topic_prefix}… on Kafka")
+    finally:
+        await broker.close()
 
 
 async def set_up_bucket(settings: Settings, report: Report, clock: Clock) -> None:

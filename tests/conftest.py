@@ -18,8 +18,10 @@ import pytest
 
 from infra.settings import PROJECT_ROOT, Settings
 from scripts.photos import Photos, prepare_photos
+from tests.servers import kafka as kafka_server
 from tests.servers import versitygw
 from tests.servers.engine import or_skip
+from tests.servers.kafka import KafkaServer
 from tests.servers.versitygw import S3Server
 
 ACCEPTED_SKIPS = ("no container engine", "no GPU", "no Qdrant server")
@@ -45,6 +47,14 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server. Every test takes a bucket of its own; none stops the server."""
     or_skip(versitygw.fetch)
     with versitygw.given_or_running(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A real Kafka broker. Every test has topics of its own prefix; none stops the server."""
+    or_skip(kafka_server.fetch)
+    with kafka_server.running(tmp_path_factory.mktemp("kafka")) as server:
         yield server
 
 

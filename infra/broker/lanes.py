@@ -1,7 +1,7 @@
 """Which deliveries must wait for which: bookkeeping alone, nothing here waits or does I/O."""
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from infra.broker.port import Delivery
@@ -9,7 +9,8 @@ from infra.broker.port import Delivery
 
 @dataclass(eq=False)
 class Entry:
-    """A delivery in flight. `attempts` are those begun so far, with this one once it is `counted`."""
+    """A delivery in flight. `attempts` are those begun so far, with this one once it is `counted`. `gone`:
+    it was dropped before it began."""
 
     delivery: Delivery
     lane: "Lane"
@@ -17,6 +18,7 @@ class Entry:
     counted: bool = False
     retries: int = 0
     out: bool = False
+    gone: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -90,7 +92,23 @@ class Lanes:
 
     def unpark(self, lane: Lane) -> None:
         lane.parked -= 1
-        self._offer(lane)
+        self._go_on(lane)
+
+    def drop(self, partitions: Collection[int]) -> list[Entry]:
+        """Leave out what has not begun of these partitions, and answer it."""
+        dropped = [
+            entry
+            for entry in self._entries.values()
+            if not entry.out and entry.delivery.partition in partitions
+        ]
+        for entry in dropped:
+            entry.gone = True
+            entry.lane.waiting.remove(entry)
+            entry.lane.offered = False
+            self._forget(entry)
+        for lane in {entry.lane for entry in dropped}:
+            self._go_on(lane)
+        return dropped
 
     def remove(self, entry: Entry) -> None:
         """It is dealt with: handed out before, or the first of an offered lane."""
@@ -100,8 +118,14 @@ class Lanes:
         else:
             lane.waiting.remove(entry)
             lane.offered = False
+        self._forget(entry)
+        self._go_on(lane)
+
+    def _forget(self, entry: Entry) -> None:
         del self._entries[entry.delivery.partition, entry.delivery.offset]
         self.bytes -= entry.size_bytes
+
+    def _go_on(self, lane: Lane) -> None:
         if lane.waiting or lane.out or lane.parked:
             self._offer(lane)
         else:

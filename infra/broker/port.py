@@ -5,7 +5,7 @@ in flight, retries in place, parking of keys, dead letters) is `infra.broker.win
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -53,6 +53,10 @@ class Lag:
     """How many it is past, over all partitions and times: two looks tell how fast it is."""
 
 
+OnRevoked = Callable[[Collection[int]], None]
+"""Told the numbers of partitions that may go to another member as soon as the call returns."""
+
+
 class BrokerError(Exception):
     """The broker could not do what was asked."""
 
@@ -63,7 +67,11 @@ class BrokerUnavailable(BrokerError):
 
 
 class Subscription(ABC):
-    """A group's membership in one topic. Not safe for use by several tasks at once, `done` excepted."""
+    """A group's membership in one topic. Not safe for use by several tasks at once, `done` excepted.
+
+    Where a group may have several members, partitions come and go. A message of a partition that has gone may
+    go on being dealt with: the next member gets it `redelivered`, and either may say that it is done.
+    """
 
     @abstractmethod
     async def fetch(self, *, max_messages: int, max_bytes: int, wait_s: float) -> list[Delivery]:
@@ -75,7 +83,20 @@ class Subscription(ABC):
     @abstractmethod
     async def done(self, deliveries: Sequence[Delivery]) -> None:
         """These were dealt with and what came of them is saved. The group's position moves up to the first
-        message of a partition that is not done; what lies below it is never delivered to the group again."""
+        message of a partition that is not done; what lies below it is never delivered to the group again.
+
+        Of a partition that is another member's by now this is only noted, in case it comes back."""
+
+    @abstractmethod
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether the message's partition is this member's."""
+
+    @abstractmethod
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """These are not being dealt with here (any more): whoever has their partition gets them again.
+
+        What is neither done nor given back is not handed out again here, even if its partition went and came
+        back."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -104,8 +125,10 @@ class Broker(ABC):
 
     @abstractmethod
     async def start(self, topics: Sequence[Topic]) -> None:
-        """Open the broker and make or check the topics; another partition count than declared raises
-        BrokerError."""
+        """Open the broker and make or check the topics.
+
+        Raises BrokerUnavailable when it does not answer, and StoreRefused when it does and won't do: a topic
+        with another partition count than its declaration allows, a wrong password."""
 
     @abstractmethod
     async def close(self) -> None: ...
@@ -117,13 +140,21 @@ class Broker(ABC):
         """Append the messages, in order. `synced=False` as in `Documents`."""
 
     @abstractmethod
-    async def subscribe(self, topic: Topic, group: str) -> Subscription: ...
+    async def subscribe(
+        self, topic: Topic, group: str, *, on_revoked: OnRevoked | None = None
+    ) -> Subscription:
+        """Join a group, whose position in a topic that it is new to is the oldest message.
+
+        What was handed out of revoked partitions and is not being dealt with has to be given back within the
+        call of `on_revoked`."""
 
     @abstractmethod
-    async def lag(self, topic: Topic, group: str) -> Lag: ...
+    async def lag(self, topic: Topic, group: str) -> Lag:
+        """Asking does not make anybody a member, and may be done every second."""
 
     @abstractmethod
-    async def open_replies(self) -> Replies: ...
+    async def open_replies(self) -> Replies:
+        """From when this returns, hints to its address are received."""
 
     @abstractmethod
     async def reply(self, address: str, company_id: UUID, job_id: UUID) -> None:

@@ -10,7 +10,16 @@ from functools import partial
 from uuid import UUID
 
 from infra.broker.inbox import Inboxes
-from infra.broker.port import Broker, BrokerError, Lag, OutgoingMessage, Replies, Subscription, Topic
+from infra.broker.port import (
+    Broker,
+    BrokerError,
+    Lag,
+    OnRevoked,
+    OutgoingMessage,
+    Replies,
+    Subscription,
+    Topic,
+)
 from infra.broker.sqlite_subscription import SqliteSubscription, TopicLog, broker_errors
 from infra.clock import Clock, Entropy, system_entropy
 from infra.documents.fields import to_microseconds
@@ -67,7 +76,10 @@ class SqliteBroker(Broker):
                 after_commit=to.extend,
             )
 
-    async def subscribe(self, topic: Topic, group: str) -> Subscription:
+    async def subscribe(
+        self, topic: Topic, group: str, *, on_revoked: OnRevoked | None = None
+    ) -> Subscription:
+        """Nothing is ever revoked. Raises BrokerError when the group has a member."""
         of, member = self._log(topic), (topic.name, group)
         if member in self._members:
             raise BrokerError(f"group {group} has a member in topic {topic.name}")

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final
-from zlib import crc32
 
 from infra.broker.doorbell import Doorbell
+from infra.broker.partitions import partition_of
 from infra.broker.port import BrokerError, BrokerUnavailable, Delivery, Subscription, Topic
+from infra.broker.positions import Position
 from infra.documents.fields import from_microseconds
 from infra.sqlite import log
 from infra.sqlite.errors import FileUnavailable
@@ -39,36 +39,11 @@ class TopicLog:
         self.appended = Doorbell()
 
     def partition_of(self, key: bytes) -> int:
-        """Stable for ever: a key's messages stay in one partition."""
-        return self.partition_ids[crc32(key) % len(self.partition_ids)]
+        return self.partition_ids[partition_of(key, len(self.partition_ids))]
 
     def extend(self, ends: dict[int, int]) -> None:
         self.ends.update(ends)
         self.appended.ring()
-
-
-@dataclass(eq=False)
-class _Partition:
-    """What this member knows of a partition. `in_flight`: the offsets handed out, in order, and which are
-    done."""
-
-    number: int
-    next_read: int
-    committed: int
-    marked: int
-    redelivered_below: int
-    in_flight: dict[int, bool] = field(default_factory=dict[int, bool])
-
-    @property
-    def watermark(self) -> int:
-        """Everything below is done."""
-        return next(iter(self.in_flight), self.next_read)
-
-    def finish(self, offset: int) -> None:
-        if offset in self.in_flight:
-            self.in_flight[offset] = True
-        while self.in_flight.get(self.watermark, False):
-            del self.in_flight[self.watermark]
 
 
 class SqliteSubscription(Subscription):
@@ -82,7 +57,7 @@ class SqliteSubscription(Subscription):
         self._of = of
         self._group = group
         self._on_close = on_close
-        self._partitions: dict[int, _Partition] = {}
+        self._partitions: dict[int, Position] = {}
         self._turn = 0
         self._closed = False
 
@@ -95,7 +70,7 @@ class SqliteSubscription(Subscription):
             )
         for number, partition_id in enumerate(ids):
             position = positions[partition_id]
-            self._partitions[partition_id] = _Partition(
+            self._partitions[partition_id] = Position(
                 number=number,
                 next_read=position.next_offset,
                 committed=position.next_offset,
@@ -107,9 +82,9 @@ class SqliteSubscription(Subscription):
         until = asyncio.get_running_loop().time() + wait_s
         while True:
             appended = self._of.appended.listen()
-            deliveries = await self._take(max_messages, max_bytes)
-            if deliveries:
-                return deliveries
+            while (deliveries := await self._take(max_messages, max_bytes)) is not None:
+                if deliveries:
+                    return deliveries
             try:
                 async with asyncio.timeout_at(until):
                     await appended.wait()
@@ -129,6 +104,15 @@ class SqliteSubscription(Subscription):
         if moved:
             await self._save(moved)
 
+    def holds(self, delivery: Delivery) -> bool:
+        """Always: there is no other member."""
+        return True
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._partitions[self._of.partition_ids[delivery.partition]].give_back(delivery.offset)
+        self._of.appended.ring()
+
     async def close(self) -> None:
         """Where the store can't be written the next member is told that more was begun than there was."""
         if self._closed:
@@ -147,11 +131,12 @@ class SqliteSubscription(Subscription):
         except FileUnavailable:
             return
 
-    async def _take(self, max_messages: int, max_bytes: int) -> list[Delivery]:
+    async def _take(self, max_messages: int, max_bytes: int) -> list[Delivery] | None:
+        """None when there is nothing to read; empty when what there was is dropped, or still in hand."""
         self._check_open()
         spans = self._unread()
         if not spans:
-            return []
+            return None
         with broker_errors():
             stored = await self._file.read(
                 lambda connection: log.read(connection, spans, max_messages, max_bytes)
@@ -193,16 +178,25 @@ class SqliteSubscription(Subscription):
             partition.marked = max(partition.marked, position.handed_out)
 
     def _hand_out(self, spans: Sequence[Span], stored: Sequence[StoredMessage]) -> list[Delivery]:
+        # Where something was given back meanwhile, it is read from there on instead.
+        valid = {
+            span.partition_id: span
+            for span in spans
+            if self._partitions[span.partition_id].next_read == span.start
+        }
         if not stored:
             # Everything there was past its retention and has been dropped.
-            for span in spans:
+            for span in valid.values():
                 self._partitions[span.partition_id].next_read = span.end
-        return [self._delivery(message) for message in stored]
+        return [
+            self._delivery(message)
+            for message in stored
+            if message.partition_id in valid
+            and self._partitions[message.partition_id].hand_out(message.offset)
+        ]
 
     def _delivery(self, message: StoredMessage) -> Delivery:
         partition = self._partitions[message.partition_id]
-        partition.next_read = message.offset + 1
-        partition.in_flight[message.offset] = False
         return Delivery(
             topic=self._of.topic.name,
             partition=partition.number,

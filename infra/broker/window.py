@@ -10,11 +10,13 @@ The rules of delivery are kept here, once for every broker and every worker:
   partition is, its attempt written down first: so the one that kills the process is found out.
 - A message's last attempt is made alone, so that it takes nothing with it, and nothing takes it along.
 - A message out of attempts goes to the dead letters.
+- When partitions go to other members, what has begun goes on here, and all else leaves the window, as does
+  what would have to be tried again.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -34,6 +36,7 @@ from infra.broker.delivery import (
 from infra.broker.doorbell import Doorbell
 from infra.broker.lanes import Batch, Entry, Lane, Lanes
 from infra.broker.port import Broker, BrokerError, Delivery, Subscription, Topic
+from infra.broker.preparation import Preparation
 from infra.broker.tasks import Tasks
 from infra.broker.turns import Turns
 from infra.clock import Clock
@@ -67,7 +70,6 @@ class Window:
         self._group = group
         self._policy = policy
         self._clock = clock
-        self._attempts = attempts
         self._dead_letters = dead_letters
         self.doorbell = doorbell or Doorbell()
         self._settled = Doorbell()
@@ -76,12 +78,13 @@ class Window:
         self._turns = Turns(self._lanes, self._settled)
         self._tasks = Tasks(on_failure=self._ring)
         self._breaker = Breaker(policy.backoff, clock, self._tasks, on_probe=self._ring)
+        self._preparation = Preparation(group, policy, attempts, self._breaker, self._turns)
         self._subscription: Subscription | None = None
         self._stopping = False
 
     async def __aenter__(self) -> Self:
-        """Join the group. Raises BrokerUnavailable, and BrokerError when the group has a member."""
-        self._subscription = await self._broker.subscribe(self._topic, self._group)
+        """Join the group. Raises BrokerUnavailable, and BrokerError when it can have no other member."""
+        self._subscription = await self._broker.subscribe(self._topic, self._group, on_revoked=self._let_go)
         self._tasks.spawn(self._fetch(self._subscription))
         return self
 
@@ -177,6 +180,16 @@ class Window:
             return False
         return True
 
+    def _let_go(self, partitions: Collection[int]) -> None:
+        if self._subscription is None:
+            return
+        dropped = self._lanes.drop(partitions)
+        for entry in dropped:
+            self._turns.release(entry)
+        self._ready = deque(lane for lane in self._ready if lane.offered)
+        self._subscription.give_back([entry.delivery for entry in dropped])
+        self._ring()
+
     async def _fetch(self, subscription: Subscription) -> None:
         while True:
             await self._until_room()
@@ -218,47 +231,30 @@ class Window:
         while (
             lane.waiting
             and not batch.deliveries[0].redelivered
-            and not self._needs_preparation(lane.head)
+            and not self._preparation.is_needed(lane.head)
             and batch.has_room_for(lane.head)
         ):
             batch.add(self._begin(lane))
 
     def _offer(self, lane: Lane) -> None:
-        if self._needs_preparation(lane.head):
-            self._tasks.spawn(self._prepare(lane))
+        if self._preparation.is_needed(lane.head):
+            self._tasks.spawn(self._prepare(lane.head))
         else:
             self._ready.append(lane)
             self.doorbell.ring()
 
-    def _needs_preparation(self, entry: Entry) -> bool:
-        return entry.delivery.redelivered or self._is_last_attempt(entry)
-
-    def _is_last_attempt(self, entry: Entry) -> bool:
-        attempt = entry.attempts if entry.counted else entry.attempts + 1
-        return 1 < attempt >= self._policy.max_attempts
-
-    async def _prepare(self, lane: Lane) -> None:
-        """Bring about what must be before the lane's first delivery begins."""
-        entry, delivery = lane.head, lane.head.delivery
-        key = f"{self._group}/{delivery.topic}/{delivery.partition}/{delivery.offset}"
-        if delivery.redelivered:
-            await self._turns.in_partition(entry)
-            if entry.attempts == 0:
-                entry.attempts = await self._breaker.insist(lambda: self._attempts.count(key))
-            if not entry.counted and entry.attempts >= self._policy.max_attempts:
-                await self._give_up(entry, KILLED)
-                return
-        if self._is_last_attempt(entry):
-            await self._turns.be_alone(entry)
-        if delivery.redelivered and not entry.counted:
-            # As late as can be: an attempt that is written down must be one that is made.
-            entry.attempts = await self._breaker.insist(lambda: self._attempts.record(key))
-            entry.counted = True
-        if self._turns.alone is entry:
-            self._ready.appendleft(lane)
+    async def _prepare(self, entry: Entry) -> None:
+        may_begin = await self._preparation.make(entry)
+        if entry.gone:
+            # What it waited for came after its partition had gone.
+            self._turns.release(entry)
+        elif not may_begin:
+            await self._give_up(entry, KILLED)
+        elif self._turns.alone is entry:
+            self._ready.appendleft(entry.lane)
         else:
-            self._ready.append(lane)
-        self.doorbell.ring()
+            self._ready.append(entry.lane)
+        self._ring()
 
     async def _finish(self, entries: Sequence[Entry]) -> None:
         if self._subscription is None:
@@ -266,7 +262,8 @@ class Window:
         await self._breaker.insist(partial(self._subscription.done, [entry.delivery for entry in entries]))
         for entry in entries:
             self._turns.release(entry)
-            self._lanes.remove(entry)
+            if not entry.gone:
+                self._lanes.remove(entry)
         self._ring()
 
     async def _fail(self, entry: Entry, cause: str) -> None:
@@ -282,9 +279,13 @@ class Window:
 
     def _put_back(self, entry: Entry, wait_s: float) -> None:
         self._turns.release(entry)
-        self._lanes.put_back(entry, park=wait_s > 0)
-        if wait_s > 0:
-            self._tasks.spawn(self._unpark(entry.lane, wait_s))
+        if self._subscription is not None and not self._subscription.holds(entry.delivery):
+            self._lanes.remove(entry)
+            self._subscription.give_back([entry.delivery])
+        else:
+            self._lanes.put_back(entry, park=wait_s > 0)
+            if wait_s > 0:
+                self._tasks.spawn(self._unpark(entry.lane, wait_s))
         self._ring()
 
     async def _unpark(self, lane: Lane, wait_s: float) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from infra.broker.port import BrokerError, Lag, OutgoingMessage, Topic
+from infra.broker.port import Lag, OutgoingMessage, Topic
 from infra.documents.fields import from_microseconds
+from infra.refused import StoreRefused
 
 _OFFSETS: Final = 1 << 40
 """Offsets of a partition: 34 years of a thousand messages a second."""
@@ -67,7 +68,7 @@ def declare(connection: sqlite3.Connection, topics: Sequence[Topic]) -> dict[str
             known = _partitions(connection, topic)
         if len(known) != topic.partitions:
             # A key's messages would go to another partition while older ones wait in the first.
-            raise BrokerError(f"topic {topic.name} has {len(known)} partitions, not {topic.partitions}")
+            raise StoreRefused(f"topic {topic.name} has {len(known)} partitions, not {topic.partitions}")
         declared[topic.name] = known
     return declared
 

@@ -8,7 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import ANY
 from uuid import uuid4
@@ -17,15 +17,27 @@ import pytest
 
 from infra.broker.port import Broker, BrokerError, Delivery, Lag, OutgoingMessage, Subscription, Topic
 from infra.clock import ManualClock
-from tests.contract.broker_adapters import ADAPTERS, EVENTS, JOBS, open_broker
+from infra.refused import StoreRefused
+from tests.contract.broker_adapters import (
+    ADAPTERS,
+    EVENTS,
+    JOBS,
+    PATIENCE_S,
+    Adapter,
+    open_broker,
+    receive,
+)
 
 PLENTY = 1 << 30
-PATIENCE_S = 60.0
+
+ours = pytest.mark.parametrize("adapter", ["sqlite"], indirect=True)
+"""For what is left to the broker's own server otherwise."""
 
 
-@pytest.fixture(params=sorted(ADAPTERS))
-def adapter(request: pytest.FixtureRequest) -> str:
-    return request.param
+@pytest.fixture(params=ADAPTERS)
+def adapter(request: pytest.FixtureRequest) -> Adapter:
+    kind: str = request.param
+    return Adapter(kind, request.getfixturevalue("kafka").plain if kind == "kafka" else "")
 
 
 @pytest.fixture
@@ -34,7 +46,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def broker(adapter: str, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Broker]:
+async def broker(adapter: Adapter, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Broker]:
     async with open_broker(adapter, tmp_path, clock) as opened:
         yield opened
 
@@ -53,6 +65,10 @@ async def fetch(
     return await subscription.fetch(max_messages=max_messages, max_bytes=max_bytes, wait_s=wait_s)
 
 
+async def assert_nothing_comes(subscription: Subscription, adapter: Adapter) -> None:
+    assert await fetch(subscription, wait_s=adapter.quiet_s) == []
+
+
 def values(deliveries: Sequence[Delivery]) -> list[str]:
     return [delivery.value.decode() for delivery in deliveries]
 
@@ -60,13 +76,16 @@ def values(deliveries: Sequence[Delivery]) -> list[str]:
 # Publishing and reading.
 
 
-async def test_a_message_arrives_as_it_was_sent(broker: Broker, clock: ManualClock) -> None:
+async def test_a_message_arrives_as_it_was_sent(adapter: Adapter, broker: Broker, clock: ManualClock) -> None:
     clock.advance(1.234567)
     sent = OutgoingMessage(b"\x00key\xff", os.urandom(2_000_000))
+    before = clock.now() if adapter.is_ours else datetime.now(UTC) - timedelta(milliseconds=1)
     await broker.publish(EVENTS, [sent])
-    (delivery,) = await fetch(await broker.subscribe(EVENTS, "g"))
+    after = clock.now() if adapter.is_ours else datetime.now(UTC)
+    (delivery,) = await receive(await broker.subscribe(EVENTS, "g"), 1)
     assert (delivery.key, delivery.value) == (sent.key, sent.value)
-    assert (delivery.topic, delivery.appended_at, delivery.redelivered) == ("events", clock.now(), False)
+    assert (delivery.topic, delivery.redelivered) == ("events", False)
+    assert before <= delivery.appended_at <= after
 
 
 async def test_a_key_keeps_its_order(broker: Broker) -> None:
@@ -74,10 +93,7 @@ async def test_a_key_keeps_its_order(broker: Broker) -> None:
     sent = [message(key, f"{number}") for number, key in enumerate(keys)]
     for start in range(0, len(sent), 30):
         await broker.publish(EVENTS, sent[start : start + 30], synced=False)
-    subscription = await broker.subscribe(EVENTS, "g")
-    received: list[Delivery] = []
-    while deliveries := await fetch(subscription, max_messages=11):
-        received += deliveries
+    received = await receive(await broker.subscribe(EVENTS, "g"), len(sent), max_messages=11)
     assert len(received) == len(sent)
     places: defaultdict[bytes, set[int]] = defaultdict(set)
     for key in set(keys):
@@ -95,7 +111,7 @@ async def test_concurrent_publishers_keep_their_own_order(broker: Broker) -> Non
             await publish(broker, JOBS, f"{name} {number}")
 
     await asyncio.gather(*(publisher(name) for name in "abc"))
-    received = values(await fetch(await broker.subscribe(JOBS, "g")))
+    received = values(await receive(await broker.subscribe(JOBS, "g"), 90))
     for name in "abc":
         assert [value for value in received if value.startswith(name)] == [f"{name} {i}" for i in range(30)]
 
@@ -108,20 +124,45 @@ async def test_publishing_nothing_is_fine(broker: Broker) -> None:
 async def test_groups_are_independent(broker: Broker) -> None:
     await publish(broker, JOBS, "a", "b")
     one, other = await broker.subscribe(JOBS, "one"), await broker.subscribe(JOBS, "other")
-    first = await fetch(one)
+    first = await receive(one, 2)
     await one.done(first)
-    assert values(first) == values(await fetch(other)) == ["a", "b"]
+    assert values(first) == values(await receive(other, 2)) == ["a", "b"]
     assert (await broker.lag(JOBS, "one")).messages == 0
     assert (await broker.lag(JOBS, "other")).messages == 2
 
 
-async def test_a_message_is_handed_out_once_a_membership(broker: Broker) -> None:
+async def test_a_message_is_handed_out_once_a_membership(adapter: Adapter, broker: Broker) -> None:
     subscription = await broker.subscribe(JOBS, "g")
     await publish(broker, JOBS, "a")
-    assert values(await fetch(subscription)) == ["a"]
-    assert await fetch(subscription) == []
+    assert values(await receive(subscription, 1)) == ["a"]
+    await assert_nothing_comes(subscription, adapter)
     await publish(broker, JOBS, "b")
-    assert values(await fetch(subscription)) == ["b"]
+    assert values(await receive(subscription, 1)) == ["b"]
+
+
+async def test_what_is_given_back_is_delivered_again(adapter: Adapter, broker: Broker) -> None:
+    subscription = await broker.subscribe(JOBS, "g")
+    await publish(broker, JOBS, "a", "b", "c", "d")
+    a, b, c, d = await receive(subscription, 4)
+    assert all(map(subscription.holds, (a, b, c, d)))
+    await subscription.done([b])
+    subscription.give_back([a, c])
+    again = await receive(subscription, 2)
+    assert values(again) == ["a", "c"]
+    await assert_nothing_comes(subscription, adapter)
+    assert (await broker.lag(JOBS, "g")).messages == 4
+    await subscription.done([*again, d])
+    assert await broker.lag(JOBS, "g") == Lag(0, None, ANY)
+
+
+async def test_what_is_done_is_not_given_back(adapter: Adapter, broker: Broker) -> None:
+    subscription = await broker.subscribe(JOBS, "g")
+    await publish(broker, JOBS, "a", "b")
+    a, b = await receive(subscription, 2)
+    await subscription.done([b])
+    subscription.give_back([a, b])
+    assert values(await receive(subscription, 1)) == ["a"]
+    await assert_nothing_comes(subscription, adapter)
 
 
 async def test_fetch_keeps_its_limits(broker: Broker) -> None:
@@ -129,7 +170,7 @@ async def test_fetch_keeps_its_limits(broker: Broker) -> None:
     subscription = await broker.subscribe(JOBS, "g")
 
     async def sizes(max_messages: int, max_bytes: int) -> list[int]:
-        found = await fetch(subscription, max_messages=max_messages, max_bytes=max_bytes)
+        found = await fetch(subscription, max_messages=max_messages, max_bytes=max_bytes, wait_s=PATIENCE_S)
         return [len(delivery.value) for delivery in found]
 
     assert await sizes(1, PLENTY) == [100]
@@ -142,12 +183,13 @@ async def test_a_busy_partition_does_not_starve_the_others(broker: Broker) -> No
     keys = [f"key{number}" for number in range(20)]
     for key in keys:
         await publish(broker, EVENTS, key, key=key)
-    subscription = await broker.subscribe(EVENTS, "g")
-    partition_of = {delivery.value.decode(): delivery.partition for delivery in await fetch(subscription)}
+    received = await receive(await broker.subscribe(EVENTS, "g"), 20)
+    partition_of = {delivery.value.decode(): delivery.partition for delivery in received}
     busy, quiet = (next(key for key in keys if partition_of[key] == partition) for partition in (0, 1))
     await publish(broker, EVENTS, *["busy"] * 500, key=busy)
     await publish(broker, EVENTS, "quiet", key=quiet)
-    assert "quiet" in values(await fetch(subscription, max_messages=2))
+    late = await broker.subscribe(EVENTS, "late")
+    assert "quiet" in values(await receive(late, 4 * 21, max_messages=2))
 
 
 async def test_fetch_waits_for_a_message(broker: Broker) -> None:
@@ -172,13 +214,14 @@ async def test_a_cancelled_fetch_loses_nothing(broker: Broker) -> None:
             received += values(await fetching)
         except asyncio.CancelledError:
             continue
-    received += values(await fetch(subscription))
+    received += values(await receive(subscription, len(sent) - len(received)))
     assert received == sent
 
 
 # Groups and positions.
 
 
+@ours
 async def test_a_group_has_one_member_a_topic(broker: Broker) -> None:
     subscription = await broker.subscribe(JOBS, "g")
     with pytest.raises(BrokerError):
@@ -192,7 +235,7 @@ async def test_a_group_has_one_member_a_topic(broker: Broker) -> None:
 async def test_who_has_left_can_do_nothing(broker: Broker) -> None:
     subscription = await broker.subscribe(JOBS, "g")
     await publish(broker, JOBS, "a")
-    deliveries = await fetch(subscription)
+    deliveries = await receive(subscription, 1)
     await subscription.close()
     with pytest.raises(BrokerError):
         await subscription.done(deliveries)
@@ -203,65 +246,68 @@ async def test_who_has_left_can_do_nothing(broker: Broker) -> None:
 async def test_what_is_not_done_is_delivered_to_the_next_member(broker: Broker) -> None:
     await publish(broker, JOBS, "a", "b", "c", "d")
     first = await broker.subscribe(JOBS, "g")
-    deliveries = await fetch(first)
+    deliveries = await receive(first, 4)
     # Out of order: the position stays below "b".
     await first.done([deliveries[2]])
     await first.done([deliveries[0]])
     assert (await broker.lag(JOBS, "g")).messages == 3
     await first.close()
     second = await broker.subscribe(JOBS, "g")
-    again = await fetch(second)
+    again = await receive(second, 3)
     assert values(again) == ["b", "c", "d"]
     assert all(delivery.redelivered for delivery in again)
     await second.done(again)
     await second.close()
     await publish(broker, JOBS, "e")
-    (fresh,) = await fetch(await broker.subscribe(JOBS, "g"))
-    assert fresh.value == b"e"
+    (fresh,) = await receive(await broker.subscribe(JOBS, "g"), 1)
+    assert (fresh.value, fresh.redelivered) == (b"e", False)
 
 
-async def test_done_in_any_order_reaches_the_end(broker: Broker) -> None:
+async def test_done_in_any_order_reaches_the_end(adapter: Adapter, broker: Broker) -> None:
     await broker.publish(EVENTS, [message(f"key{number % 9}", f"{number}") for number in range(200)])
     subscription = await broker.subscribe(EVENTS, "g")
-    deliveries = await fetch(subscription)
+    deliveries = await receive(subscription, 200)
     random.Random(7).shuffle(deliveries)
     await asyncio.gather(*(subscription.done([delivery]) for delivery in deliveries))
     await subscription.done(deliveries)
     assert await broker.lag(EVENTS, "g") == Lag(0, None, ANY)
     await subscription.close()
-    assert await fetch(await broker.subscribe(EVENTS, "g")) == []
+    await assert_nothing_comes(await broker.subscribe(EVENTS, "g"), adapter)
 
 
 async def test_what_nobody_had_begun_with_is_not_redelivered(broker: Broker) -> None:
     first = await broker.subscribe(JOBS, "g")
     await publish(broker, JOBS, "a")
-    await fetch(first)
+    await receive(first, 1)
     await publish(broker, JOBS, "b")
     await first.close()
     second = await broker.subscribe(JOBS, "g")
     await publish(broker, JOBS, "c")
-    redelivered = {delivery.value: delivery.redelivered for delivery in await fetch(second)}
-    assert redelivered[b"a"]
-    assert not redelivered[b"c"]
+    redelivered = {delivery.value: delivery.redelivered for delivery in await receive(second, 3)}
+    assert redelivered == {b"a": True, b"b": False, b"c": False}
 
 
-async def test_everything_is_there_after_reopening(adapter: str, tmp_path: Path, clock: ManualClock) -> None:
+async def test_everything_is_there_after_reopening(
+    adapter: Adapter, tmp_path: Path, clock: ManualClock
+) -> None:
     async with open_broker(adapter, tmp_path, clock) as broker:
         await publish(broker, JOBS, "a", "b", "c")
         subscription = await broker.subscribe(JOBS, "g")
-        deliveries = await fetch(subscription, max_messages=2)
+        deliveries = await receive(subscription, 2)
         await subscription.done(deliveries[:1])
     async with open_broker(adapter, tmp_path, clock) as broker:
-        again = await fetch(await broker.subscribe(JOBS, "g"))
+        again = await receive(await broker.subscribe(JOBS, "g"), 2)
         assert values(again) == ["b", "c"]
-        assert again[0].redelivered
+        assert [delivery.redelivered for delivery in again] == [True, False]
         assert again[0].offset == deliveries[1].offset
 
 
-async def test_another_partition_count_is_refused(adapter: str, tmp_path: Path, clock: ManualClock) -> None:
+async def test_another_partition_count_is_refused(
+    adapter: Adapter, tmp_path: Path, clock: ManualClock
+) -> None:
     async with open_broker(adapter, tmp_path, clock):
         pass
-    with pytest.raises(BrokerError, match="4 partitions, not 5"):
+    with pytest.raises(StoreRefused, match="4 partitions, not 5"):
         async with open_broker(adapter, tmp_path, clock, [Topic("events", 5, keyed=True, retention_s=1)]):
             pass
     async with open_broker(adapter, tmp_path, clock, [EVENTS, Topic("new", 2, keyed=True, retention_s=1)]):
@@ -283,14 +329,14 @@ async def test_an_undeclared_topic_is_refused(broker: Broker) -> None:
 
 async def test_lag(broker: Broker, clock: ManualClock) -> None:
     assert await broker.lag(EVENTS, "g") == Lag(0, None, ANY)
-    times = [clock.now() + timedelta(seconds=number) for number in range(6)]
     for number in range(6):
         await publish(broker, EVENTS, f"{number}", key=f"key{number % 3}")
         clock.advance(1)
-    assert await broker.lag(EVENTS, "g") == Lag(6, times[0], ANY)
+    before = await broker.lag(EVENTS, "g")
     subscription = await broker.subscribe(EVENTS, "g")
-    deliveries = sorted(await fetch(subscription), key=lambda delivery: delivery.appended_at)
-    assert await broker.lag(EVENTS, "g") == Lag(6, times[0], ANY)
+    deliveries = sorted(await receive(subscription, 6), key=lambda delivery: delivery.appended_at)
+    times = [delivery.appended_at for delivery in deliveries]
+    assert before == await broker.lag(EVENTS, "g") == Lag(6, times[0], ANY)
     await subscription.done(deliveries[:3])
     assert await broker.lag(EVENTS, "g") == Lag(3, times[3], ANY)
     assert await broker.lag(EVENTS, "other") == Lag(6, times[0], ANY)
@@ -300,7 +346,7 @@ async def test_lag_tells_how_fast_a_group_is(broker: Broker) -> None:
     """Two looks, and what was done between them, whatever was published or cleaned meanwhile."""
     await publish(broker, JOBS, *"abcdef")
     subscription = await broker.subscribe(JOBS, "g")
-    deliveries = await fetch(subscription)
+    deliveries = await receive(subscription, 6)
     await subscription.done(deliveries[:2])
     before = await broker.lag(JOBS, "g")
     await subscription.done(deliveries[2:])
@@ -310,6 +356,7 @@ async def test_lag_tells_how_fast_a_group_is(broker: Broker) -> None:
     assert after.consumed - before.consumed == before.messages
 
 
+@ours
 async def test_clean_drops_what_all_groups_are_done_with(broker: Broker, clock: ManualClock) -> None:
     await publish(broker, JOBS, "a", "b", "c")
     one, other = await broker.subscribe(JOBS, "one"), await broker.subscribe(JOBS, "other")
@@ -329,6 +376,7 @@ async def test_clean_drops_what_all_groups_are_done_with(broker: Broker, clock: 
     assert await broker.lag(JOBS, "one") == Lag(1, clock.now(), ANY)
 
 
+@ours
 async def test_clean_drops_what_is_past_its_retention(broker: Broker, clock: ManualClock) -> None:
     subscription = await broker.subscribe(JOBS, "g")
     await publish(broker, JOBS, "old", "old")
@@ -345,6 +393,7 @@ async def test_clean_drops_what_is_past_its_retention(broker: Broker, clock: Man
     assert (await broker.lag(EVENTS, "g")).messages == 1
 
 
+@ours
 async def test_what_was_dropped_while_in_flight_can_be_done(broker: Broker, clock: ManualClock) -> None:
     subscription = await broker.subscribe(JOBS, "g")
     await publish(broker, JOBS, "a")
@@ -356,7 +405,8 @@ async def test_what_was_dropped_while_in_flight_can_be_done(broker: Broker, cloc
     assert values(await fetch(subscription)) == ["b"]
 
 
-async def test_offsets_are_never_used_again(adapter: str, tmp_path: Path, clock: ManualClock) -> None:
+@ours
+async def test_offsets_are_never_used_again(adapter: Adapter, tmp_path: Path, clock: ManualClock) -> None:
     last = -1
     for _ in range(3):
         async with open_broker(adapter, tmp_path, clock) as broker:
@@ -422,8 +472,9 @@ async def process(root: Path, *arguments: object) -> AsyncGenerator[asyncio.Stre
         await running.wait()
 
 
+@pytest.mark.timeout(240)  # it starts a process three times
 async def test_a_killed_writer_loses_nothing_it_was_told_is_kept(
-    adapter: str, tmp_path: Path, clock: ManualClock, project_root: Path
+    adapter: Adapter, tmp_path: Path, clock: ManualClock, project_root: Path
 ) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -437,7 +488,7 @@ async def test_a_killed_writer_loses_nothing_it_was_told_is_kept(
         last = max([last, *map(int, (await told.read()).split())])
         async with open_broker(adapter, tmp_path, clock) as broker:
             subscription = await broker.subscribe(EVENTS, "g")
-            deliveries = await fetch(subscription, max_messages=100_000)
+            deliveries = await receive(subscription, (await broker.lag(EVENTS, "g")).messages)
             numbers = sorted(int.from_bytes(delivery.value[:8], "big") for delivery in deliveries)
             # Each once; the one that was under way when the writer died may be there.
             assert numbers in ([*range(expected, last + 1)], [*range(expected, last + 2)])
@@ -446,11 +497,12 @@ async def test_a_killed_writer_loses_nothing_it_was_told_is_kept(
                 highest[delivery.partition] = delivery.offset
             expected = numbers[-1] + 1
             await subscription.done(deliveries)
-            assert await broker.clean(clock.now(), limit=100_000) == len(deliveries)
+            dropped = await broker.clean(clock.now(), limit=100_000)
+            assert dropped == (len(deliveries) if adapter.is_ours else 0)
 
 
 async def test_a_killed_member_is_followed_by_one_that_knows(
-    adapter: str, tmp_path: Path, clock: ManualClock, project_root: Path
+    adapter: Adapter, tmp_path: Path, clock: ManualClock, project_root: Path
 ) -> None:
     async with open_broker(adapter, tmp_path, clock) as broker:
         await broker.publish(EVENTS, [message(f"key{number % 9}", f"{number}") for number in range(60)])
@@ -460,7 +512,7 @@ async def test_a_killed_member_is_followed_by_one_that_knows(
             what, partition, offset = (await told.readline()).decode().split()
             places[what].add((int(partition), int(offset)))
     async with open_broker(adapter, tmp_path, clock) as broker:
-        again = await fetch(await broker.subscribe(EVENTS, "g"))
+        again = await receive(await broker.subscribe(EVENTS, "g"), 30)
     delivered = {(delivery.partition, delivery.offset): delivery for delivery in again}
     assert len(delivered) == 30
     assert not places["done"] & delivered.keys()

@@ -2,17 +2,14 @@
 
 import asyncio
 import random
-import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from infra.broker.attempts import DocumentAttempts
-from infra.broker.dead_letters import BrokerDeadLetters, DeadLetter, DeadLetterUnreadable
+from infra.broker.dead_letters import DeadLetter, DeadLetterUnreadable
 from infra.broker.delivery import (
     KILLED,
     UNEXPECTED,
@@ -26,106 +23,29 @@ from infra.broker.delivery import (
     StoreDown,
 )
 from infra.broker.doorbell import Doorbell
-from infra.broker.port import BrokerError, BrokerUnavailable, Delivery, OutgoingMessage, Topic
-from infra.broker.sqlite import SqliteBroker
+from infra.broker.port import BrokerError, BrokerUnavailable, Delivery, Topic
 from infra.broker.window import Window
 from infra.clock import ManualClock
-from infra.documents.port import Collection, DocumentsUnavailable
-from infra.documents.sqlite import SqliteDocuments
+from infra.documents.port import DocumentsUnavailable
 from infra.objects.port import ObjectsUnavailable
-from infra.repositories.collections import ATTEMPTS
-from infra.sqlite.file import SqliteFile
 from infra.vectors.port import VectorsUnavailable
 from schemas.messages import MessageUnreadable
 from tests.infra.consumer import Consumer, Handler
-
-LOOSE = Topic("loose", partitions=1, keyed=False, retention_s=3600)
-WIDE = Topic("wide", partitions=4, keyed=False, retention_s=3600)
-KEYED = Topic("keyed", partitions=2, keyed=True, retention_s=3600)
-LETTERS = Topic("letters", partitions=1, keyed=False, retention_s=3600)
-GROUP = "workers"
-PLENTY = 1 << 30
-
-# Waits of 1, 2, 4, 8, 8, … seconds.
-POLICY = DeliveryPolicy(backoff=Backoff(first_s=1, factor=2, max_s=8, chance=lambda: 0.0))
-
-
-@dataclass
-class House:
-    """A broker and documents over one file, and whatever the tests make of them."""
-
-    path: Path
-    clock: ManualClock
-    file: SqliteFile
-    broker: SqliteBroker
-    documents: SqliteDocuments
-    attempts: DocumentAttempts
-    letters: BrokerDeadLetters
-
-    async def publish(self, topic: Topic, *values: str, key: str | None = None) -> None:
-        """Messages whose key is `key`, or else the first letter of their value."""
-        for value in values:
-            message = OutgoingMessage((key or value[0]).encode(), value.encode())
-            await self.broker.publish(topic, [message], synced=False)
-
-    @asynccontextmanager
-    async def window(
-        self, topic: Topic, *, policy: DeliveryPolicy = POLICY, doorbell: Doorbell | None = None
-    ) -> AsyncGenerator[Window]:
-        async with self.make_window(topic, policy=policy, doorbell=doorbell) as window:
-            yield window
-
-    def make_window(
-        self, topic: Topic, *, policy: DeliveryPolicy = POLICY, doorbell: Doorbell | None = None
-    ) -> Window:
-        return Window(
-            self.broker,
-            topic,
-            GROUP,
-            policy=policy,
-            clock=self.clock,
-            attempts=self.attempts,
-            dead_letters=self.letters,
-            doorbell=doorbell,
-        )
-
-    async def dead(self) -> list[DeadLetter]:
-        """The dead letters so far."""
-        subscription = await self.broker.subscribe(LETTERS, "test")
-        deliveries = await subscription.fetch(max_messages=100, max_bytes=PLENTY, wait_s=0)
-        await subscription.close()
-        return [DeadLetter.unpack(delivery.value) for delivery in deliveries]
-
-    async def lag(self, topic: Topic) -> int:
-        return (await self.broker.lag(topic, GROUP)).messages
-
-    async def tick(self, seconds: float, sleepers: int = 1) -> None:
-        """Let time pass once so many wait for it."""
-        await self.clock.until_sleeping(sleepers)
-        self.clock.advance(seconds)
-
-    @asynccontextmanager
-    async def file_locked(self) -> AsyncGenerator[None]:
-        """The stores are down: somebody else holds the file's write lock."""
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            yield
-            other.execute("ROLLBACK")
-
-
-@asynccontextmanager
-async def open_house(path: Path, clock: ManualClock) -> AsyncGenerator[House]:
-    file = SqliteFile(path, busy_timeout_s=0.01)
-    broker, documents = SqliteBroker(file, clock), SqliteDocuments(file)
-    collections: list[Collection[Any]] = [ATTEMPTS]
-    await documents.start(collections)
-    await broker.start([LOOSE, WIDE, KEYED, LETTERS])
-    attempts, letters = DocumentAttempts(documents, clock), BrokerDeadLetters(broker, LETTERS, clock)
-    try:
-        yield House(path, clock, file, broker, documents, attempts, letters)
-    finally:
-        await broker.close()
-        await documents.close()
+from tests.infra.house import (
+    GROUP,
+    KEYED,
+    LETTERS,
+    LOOSE,
+    PLENTY,
+    POLICY,
+    WIDE,
+    House,
+    batch,
+    collect,
+    open_house,
+    single,
+    values,
+)
 
 
 @pytest.fixture
@@ -137,27 +57,6 @@ def clock() -> ManualClock:
 async def house(tmp_path: Path, clock: ManualClock) -> AsyncIterator[House]:
     async with open_house(tmp_path / "house.sqlite", clock) as opened:
         yield opened
-
-
-def values(deliveries: Sequence[Delivery]) -> list[str]:
-    return [delivery.value.decode() for delivery in deliveries]
-
-
-async def batch(window: Window, max_messages: int = 100, max_bytes: int = PLENTY) -> list[Delivery]:
-    return await window.next_batch(max_messages, max_bytes)
-
-
-async def single(window: Window) -> Delivery:
-    (delivery,) = await batch(window, 1)
-    return delivery
-
-
-async def collect(window: Window, number: int) -> list[Delivery]:
-    """So many deliveries, in as many batches as they come in."""
-    found: list[Delivery] = []
-    while len(found) < number:
-        found += await batch(window, number - len(found))
-    return found
 
 
 def nothing(window: Window) -> bool:

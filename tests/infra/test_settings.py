@@ -9,7 +9,7 @@ from pydantic import SecretStr, ValidationError
 from infra.clock import SystemClock
 from infra.objects.filesystem import FilesystemObjects
 from infra.objects.s3 import S3Objects
-from infra.opening import make_objects
+from infra.opening import kafka_broker, make_objects
 from infra.settings import Settings
 
 
@@ -109,3 +109,51 @@ def test_a_folder_of_secrets_that_is_not_there_is_refused_when_it_was_asked_for(
     monkeypatch.setenv("FACEID_SECRETS_DIR", str(tmp_path / "not mounted"))
     with pytest.raises(ValidationError, match="should be a folder"):
         Settings()
+
+
+def test_a_cluster_has_servers() -> None:
+    with pytest.raises(ValidationError, match="FACEID_KAFKA_SERVERS"):
+        Settings(broker="kafka")
+
+
+@pytest.mark.parametrize("servers", ["kafka", "kafka:", ":9092", "kafka:x", "user:hunter2@kafka:9092"])
+def test_a_server_of_a_cluster_is_a_host_and_a_port(monkeypatch: pytest.MonkeyPatch, servers: str) -> None:
+    monkeypatch.setenv("FACEID_KAFKA_SERVERS", f"kafka-1:9092, {servers}")
+    with pytest.raises(ValidationError, match="hosts and ports"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        {"kafka_user": "somebody"},
+        {"kafka_password": SecretStr("hunter2")},
+        {"kafka_tls": True, "kafka_cert_file": Path("ours.pem")},
+        {"kafka_tls": True, "kafka_key_file": Path("ours.key")},
+    ],
+    ids=["user", "password", "certificate", "key"],
+)
+def test_half_a_proof_of_who_we_are_is_refused(half: Any) -> None:
+    with pytest.raises(ValidationError, match="go together") as raised:
+        Settings(**half)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_certificate_for_kafka_needs_tls() -> None:
+    with pytest.raises(ValidationError, match="FACEID_KAFKA_TLS"):
+        Settings(kafka_cert_file=Path("ours.pem"), kafka_key_file=Path("ours.key"))
+
+
+def test_the_broker_is_chosen_by_settings_alone() -> None:
+    settings = Settings(
+        broker="kafka",
+        kafka_servers=("kafka-1:9092", "[::1]:9093"),
+        kafka_user="somebody",
+        kafka_password=SecretStr("hunter2"),
+        max_inline_bytes=1000,
+    )
+    options = kafka_broker(settings).options
+    assert options.address.text == "kafka-1:9092,[::1]:9093"
+    assert options.max_message_bytes == 1000 + 256 * 1024
+    assert (options.prefix, options.replicas) == ("faceid.", 3)
+    assert "hunter2" not in repr(options)

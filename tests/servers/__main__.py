@@ -2,10 +2,10 @@
 
 import sys
 
-from tests.servers import secantus, versitygw
+from tests.servers import kafka, secantus, versitygw
 from tests.servers.engine import ServerMissing
 
-FETCH = {"secantus": secantus.fetch, "versitygw": versitygw.fetch}
+FETCH = {"kafka": kafka.fetch, "secantus": secantus.fetch, "versitygw": versitygw.fetch}
 
 for name, fetch in FETCH.items():
     try:
