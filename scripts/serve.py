@@ -57,7 +57,7 @@ async def running_service(settings: Settings) -> AsyncGenerator[RunningService]:
     compute = Compute(child, open_timeout_s=opener.timeout_s)
     async with open_services(settings, model.stamp, model.calibration, clock) as services:
         renewer = await LeafRenewer.open(_certificate(settings, clock), clock)
-        async with open_vectors(settings, model.stamp) as vectors, _started(child):
+        async with open_vectors(settings, model.stamp, clock) as vectors, _started(child):
             workers = WorkerHost(services, vectors, collection_name(model.stamp), compute, model.calibration)
             await workers.prepare()
             async with _owned(workers.run(), "workers") as failed, _owned(renewer.run(), "certificate"):

@@ -183,7 +183,12 @@ async def test_settings_are_told_with_where_they_came_from_and_no_secret(
     shell: Shell, tmp_path: Path
 ) -> None:
     address = "https://reader:hunter2@weights.example/vggface2.pt?X-Signature=5ecret"
-    secrets = {"FACEID_MODEL_URL": address, "FACEID_S3_ACCESS_KEY": "a", "FACEID_S3_SECRET_KEY": "s3cret"}
+    secrets = {
+        "FACEID_MODEL_URL": address,
+        "FACEID_S3_ACCESS_KEY": "a",
+        "FACEID_S3_SECRET_KEY": "s3cret",
+        "FACEID_QDRANT_API_KEY": "1ndexkey",
+    }
     ended = await shell.run("config", **secrets, FACEID_WAIT_S="5")
     assert ended.status == 0, ended.err
     told = json.loads(ended.out)
@@ -191,13 +196,14 @@ async def test_settings_are_told_with_where_they_came_from_and_no_secret(
     assert told["FACEID_LISTEN"]["from"] == "default"
     assert told["FACEID_MODEL_URL"]["value"] == "https://********@weights.example/vggface2.pt?********"
     assert set(told) == {f"FACEID_{name.upper()}" for name in Settings.model_fields}
-    assert told["FACEID_S3_SECRET_KEY"] == {"value": "********", "from": "environment"}
+    for secret_setting in ("FACEID_S3_SECRET_KEY", "FACEID_QDRANT_API_KEY"):
+        assert told[secret_setting] == {"value": "********", "from": "environment"}
     table = await shell.run("config", "--no-json", **secrets, COLUMNS="300")
     assert "environment" in table.out
     (tmp_path / "faceid_key_store").write_text("mongodb://faceid:hunter2@mongodb/keys")
     files = json.loads((await shell.run("config", FACEID_SECRETS_DIR=str(tmp_path))).out)
     assert files["FACEID_KEY_STORE"] == {"value": "mongodb://********@mongodb/keys", "from": "file"}
-    for secret in ("hunter2", "5ecret", "s3cret"):
+    for secret in ("hunter2", "5ecret", "s3cret", "1ndexkey"):
         assert secret not in ended.out + table.out
 
 
