@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +144,7 @@ async def open_vectors(settings: Settings, model: ModelStamp, clock: Clock) -> A
     """Start the index of a model. Waits for servers that do not answer yet."""
     vectors = _qdrant(settings, model) if settings.vectors == "qdrant" else _edge(settings, model)
     try:
-        await started("index", vectors.start, clock)
+        await _start(settings, vectors.start, clock)
         yield vectors
     finally:
         await vectors.close()
@@ -168,10 +168,15 @@ async def renew_vectors(settings: Settings, model: ModelStamp, clock: Clock) -> 
         # Nothing else is in there, and all of it can be made again.
         await asyncio.to_thread(shutil.rmtree, _index_folder(settings, model), ignore_errors=True)
     try:
-        await started("index", start, clock)
+        await _start(settings, start, clock)
         yield renewal
     finally:
         await vectors.close()
+
+
+async def _start(settings: Settings, start: Callable[[], Awaitable[None]], clock: Clock) -> None:
+    # An index of this machine that does not start will not do so later either.
+    await (started("index", start, clock) if settings.vectors == "qdrant" else start())
 
 
 def _index_folder(settings: Settings, model: ModelStamp) -> Path:

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from infra.opening import open_vectors, renew_vectors
 from infra.repositories.collections import FACES, INDEX_MARKS
 from infra.services import Services
 from infra.vectors.port import Renewal, VectorsUnavailable
@@ -18,7 +19,7 @@ from tests.servers.qdrant import QdrantServer
 from tests.workers.conftest import COLLECTION, DIMENSIONS, MODEL, Workshop, assembled, person
 from workers.indexing import mark_id
 from workers.registrar import face_id_of
-from workers.reindexing import reindex_anew
+from workers.reindexing import reindex_anew, take_back_marks
 
 pytestmark = pytest.mark.system
 
@@ -222,3 +223,22 @@ async def test_an_index_that_was_lost_is_filled_again_and_lets_no_duplicate_in(w
     await fresh.indexer.catch_up_all()
     for number in range(3):
         assert len(await found(fresh, number)) == 1
+
+
+@pytest.mark.parametrize("adapter", ["edge", "qdrant"])
+async def test_by_settings_alone_an_index_is_opened_and_made_anew(
+    workers: Workers, services: Services, adapter: str
+) -> None:
+    chosen = {"vectors": adapter, "qdrant_url": workers.server.address.url}
+    settings = services.settings.model_copy(update=chosen)
+    company_id = await workers.another_company()
+    async with open_vectors(settings, MODEL, services.clock) as vectors:
+        assert await enrolled(assembled(services, vectors, company_id), "u-1", 1) == 201
+        points, _ = await vectors.scroll(company_id, after=None, limit=9)
+        await vectors.delete(company_id, [point.face_id for point in points])  # As if it were damaged.
+    await take_back_marks(services, COLLECTION, [company_id])
+    async with renew_vectors(settings, MODEL, services.clock) as renewal:
+        (done,) = await reindex_anew(services, renewal, COLLECTION, [company_id])
+        assert done.points == 1
+    async with open_vectors(settings, MODEL, services.clock) as vectors:
+        assert len(await found(assembled(services, vectors, company_id), 1)) == 1
