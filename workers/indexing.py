@@ -153,7 +153,7 @@ class Indexer:
 
 def mark_id(collection: str, edition: str) -> str:
     """The id under which it is noted how far an edition of an index is."""
-    return f"{collection}@{edition}" if edition else collection
+    return f"{collection}~{edition}" if edition else collection
 
 
 async def take_back_mark(documents: Documents, company_id: UUID, record_id: str) -> None:

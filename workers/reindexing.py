@@ -109,7 +109,7 @@ async def _forget_former_marks(
     kept = mark_id(collection, edition)
     for company_id in companies:
         for mark in (await services.documents.find(INDEX_MARKS, company_id)).items:
-            if mark.id != kept and mark.id.startswith(f"{collection}@"):
+            if mark.id != kept and mark.id.startswith(f"{collection}~"):
                 await services.documents.delete(INDEX_MARKS, company_id, mark.id, synced=False)
 
 

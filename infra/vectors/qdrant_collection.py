@@ -1,6 +1,6 @@
 """The collections that one index has on a Qdrant server, and which of them is in use.
 
-An edition is a collection made once: `NAME@1` at the first start, `NAME@…` by each `faceid reindex`. The
+An edition is a collection made once: `NAME~1` at the first start, `NAME~…` by each `faceid reindex`. The
 alias `NAME` points to the one in use. Nobody reads or writes through the alias: a process keeps to the
 edition that it knows until that is gone, so that none can take a new, emptier edition for the one whose
 contents it has noted (`Vectors.edition`).
@@ -70,7 +70,7 @@ class QdrantIndex:
         """The edition in use, made if there is none. Raises StoreRefused if it is not as it should be."""
         collection = await self._in_use()
         if collection is None:
-            collection = f"{self.name}@{_FIRST}"
+            collection = f"{self.name}~{_FIRST}"
             editions = await self._editions()
             if set(editions) - {collection}:
                 raise VectorsUnavailable(
@@ -97,7 +97,7 @@ class QdrantIndex:
 
     async def made_anew(self) -> Edition:
         """A new, empty edition that is not in use yet."""
-        collection = f"{self.name}@{uuid4().hex[:12]}"
+        collection = f"{self.name}~{uuid4().hex[:12]}"
         await self._make(collection)
         info = await self.calls.call(self.calls.client.get_collection(collection))
         await self._bring_in_line(collection, info)
@@ -122,7 +122,7 @@ class QdrantIndex:
 
     async def _editions(self) -> list[str]:
         answer = await self.calls.call(self.calls.client.get_collections())
-        return [c.name for c in answer.collections if c.name.startswith(f"{self.name}@")]
+        return [c.name for c in answer.collections if c.name.startswith(f"{self.name}~")]
 
     async def _make(self, collection: str) -> None:
         layout = self.layout

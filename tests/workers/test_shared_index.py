@@ -210,7 +210,7 @@ async def test_an_index_that_was_lost_is_filled_again_and_lets_no_duplicate_in(w
     await one.indexer.flush()
     thief = workers.adapter()
     await thief.start()
-    await thief._calls.client.delete_collection(f"{workers.name}@1")
+    await thief._calls.client.delete_collection(f"{workers.name}~1")
     with pytest.raises(VectorsUnavailable):
         await found(one, 0)
     with pytest.raises(VectorsUnavailable):

@@ -211,7 +211,7 @@ async def test_an_index_with_another_layout_is_changed_or_refused(server: Qdrant
 
 
 async def payload_links(vectors: QdrantVectors, name: str) -> int | None:
-    info = await vectors._calls.client.get_collection(f"{name}@1")
+    info = await vectors._calls.client.get_collection(f"{name}~1")
     return info.config.hnsw_config.payload_m
 
 
@@ -292,9 +292,9 @@ async def test_quantised_points_are_found_with_their_exact_cosines(
     ]
     await vectors.upsert(COMPANY, points)
     async with asyncio.timeout(100):
-        while not (await vectors._calls.client.get_collection(f"{name}@1")).indexed_vectors_count:
+        while not (await vectors._calls.client.get_collection(f"{name}~1")).indexed_vectors_count:
             await vectors.query(COMPANY, [templates[0]], limit=1, timeout_s=30)
-    info = await vectors._calls.client.get_collection(f"{name}@1")
+    info = await vectors._calls.client.get_collection(f"{name}~1")
     assert info.payload_schema.keys() == {"company", "groups"}
     assert isinstance(info.config.quantization_config, models.ScalarQuantization)
     right = 0
