@@ -1,6 +1,8 @@
 """The one place that turns settings into opened stores."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+import shutil
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +28,7 @@ from infra.settings import Settings
 from infra.sqlite.file import SqliteFile
 from infra.starting import started
 from infra.vectors.edge import EdgeVectors
-from infra.vectors.port import Vectors
+from infra.vectors.port import Renewal, Vectors
 from schemas.calibration import Calibration
 from schemas.recognition import ModelStamp
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from infra.broker.kafka.broker import KafkaBroker
     from infra.documents.mongodb import MongoDocuments
     from infra.objects.s3 import S3Objects
+    from infra.vectors.qdrant import QdrantVectors
 
 TEMPLATE_DIMENSIONS = 128
 
@@ -205,17 +208,78 @@ def collection_name(model: ModelStamp) -> str:
     return f"{model.id}-{model.version}"
 
 
-def index_folder(settings: Settings, model: ModelStamp) -> Path:
-    """Where the embedded index of a model lies. Nothing else is in there, and all of it can be made again."""
-    return settings.data_dir / "index" / collection_name(model)
-
-
 @asynccontextmanager
-async def open_vectors(settings: Settings, model: ModelStamp) -> AsyncGenerator[Vectors]:
-    """Start the index of a model."""
-    vectors = EdgeVectors(index_folder(settings, model), TEMPLATE_DIMENSIONS, collection_name(model))
+async def open_vectors(settings: Settings, model: ModelStamp, clock: Clock) -> AsyncGenerator[Vectors]:
+    """Start the index of a model. Waits for servers that do not answer yet."""
+    vectors = _qdrant(settings, model) if settings.vectors == "qdrant" else _edge(settings, model)
     try:
-        await vectors.start()
+        await _start(settings, vectors.start, clock)
         yield vectors
     finally:
         await vectors.close()
+
+
+@asynccontextmanager
+async def renew_vectors(settings: Settings, model: ModelStamp, clock: Clock) -> AsyncGenerator[Renewal]:
+    """Make the index of a model anew, without a look at what there is, which may be damaged.
+
+    On servers the former index answers until the new one replaces it. On this machine the service is stopped,
+    and the former is removed at once.
+    """
+    if settings.vectors == "qdrant":
+        vectors = _qdrant(settings, model)
+        renewal = Renewal(vectors, vectors.remove_others, vectors.put_in_use)
+        start = vectors.start_anew
+    else:
+        vectors = _edge(settings, model)
+        renewal = Renewal(vectors, _nothing, _nothing)
+        start = vectors.start
+        # Nothing else is in there, and all of it can be made again.
+        await asyncio.to_thread(shutil.rmtree, _index_folder(settings, model), ignore_errors=True)
+    try:
+        await _start(settings, start, clock)
+        yield renewal
+    finally:
+        await vectors.close()
+
+
+async def _start(settings: Settings, start: Callable[[], Awaitable[None]], clock: Clock) -> None:
+    # An index of this machine that does not start will not do so later either.
+    await (started("index", start, clock) if settings.vectors == "qdrant" else start())
+
+
+def _index_folder(settings: Settings, model: ModelStamp) -> Path:
+    return settings.data_dir / "index" / collection_name(model)
+
+
+def _edge(settings: Settings, model: ModelStamp) -> EdgeVectors:
+    return EdgeVectors(_index_folder(settings, model), TEMPLATE_DIMENSIONS, collection_name(model))
+
+
+def _qdrant(settings: Settings, model: ModelStamp) -> "QdrantVectors":
+    # Takes a second to load, which an index of this machine has no need of.
+    from infra.vectors.qdrant import QdrantVectors  # noqa: PLC0415
+    from infra.vectors.qdrant_calls import QdrantAddress  # noqa: PLC0415
+    from infra.vectors.qdrant_collection import QdrantLayout  # noqa: PLC0415
+
+    key = settings.qdrant_api_key
+    return QdrantVectors(
+        QdrantAddress(
+            settings.qdrant_url,
+            api_key=None if key is None else key.get_secret_value(),
+            ca_file=settings.qdrant_ca_file,
+        ),
+        TEMPLATE_DIMENSIONS,
+        collection_name(model),
+        QdrantLayout(
+            shards=settings.qdrant_shards,
+            replicas=settings.qdrant_replicas,
+            write_replicas=settings.qdrant_write_replicas,
+            graph=settings.qdrant_graph,
+        ),
+        call_timeout_s=settings.index_timeout_s,
+    )
+
+
+async def _nothing() -> None:
+    """There is no former index by now, and nobody else who could look for one."""

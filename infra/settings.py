@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
@@ -135,6 +136,33 @@ class Settings(BaseSettings):
     )
     s3_encryption: Literal["none", "AES256", "aws:kms"] = Field(
         default="none", description="Encryption to ask of the S3 server, besides our own."
+    )
+
+    vectors: Literal["edge", "qdrant"] = Field(
+        default="edge", description="The search index: of this machine, or on Qdrant servers."
+    )
+    qdrant_url: str = Field(
+        default="http://127.0.0.1:6334",
+        description="Qdrant's gRPC address, `http(s)://HOST:PORT`.",
+    )
+    qdrant_api_key: SecretStr | None = Field(default=None, description="The key that Qdrant wants, if any.")
+    qdrant_ca_file: Path | None = Field(
+        default=None, description="The authority of Qdrant's certificate, if it is your own."
+    )
+    qdrant_shards: int = Field(
+        default=1, ge=1, description="Shards of the index. To change it, make the index anew."
+    )
+    qdrant_replicas: int = Field(
+        default=1,
+        ge=1,
+        description="Servers that hold each shard; with 3, one may fail. To change it, make the index anew.",
+    )
+    qdrant_write_replicas: int | None = Field(
+        default=None, ge=1, description="Of these, how many must have a write; the majority unless told."
+    )
+    qdrant_graph: bool = Field(
+        default=False,
+        description="A graph of each company's faces, for companies of more than about a million.",
     )
 
     listen: str = Field(default="127.0.0.1:8443", description="Address and port of the HTTPS listener.")
@@ -283,6 +311,26 @@ class Settings(BaseSettings):
         if not host or not port.isascii() or not port.isdigit() or int(port) > _LAST_PORT:
             raise ValueError("should be an address and a port, like 127.0.0.1:8443 or [::1]:8443")
         return value
+
+    @field_validator("qdrant_url")
+    @classmethod
+    def _is_qdrant_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if (
+            parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            or "@" in parts.netloc
+            or value != f"{parts.scheme}://{parts.netloc}"
+        ):
+            raise ValueError("should be like https://qdrant.example.com:6334, the key apart from it")
+        return value
+
+    @model_validator(mode="after")
+    def _reads_see_writes(self) -> Self:
+        needed = self.qdrant_write_replicas
+        if needed is not None and not self.qdrant_replicas // 2 < needed <= self.qdrant_replicas:
+            raise ValueError("FACEID_QDRANT_WRITE_REPLICAS should be a majority of FACEID_QDRANT_REPLICAS")
+        return self
 
     @model_validator(mode="after")
     def _certificate_is_whole(self) -> Self:

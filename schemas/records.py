@@ -209,7 +209,8 @@ class FaceRecord(Record):
 class IndexMark(Record):
     """How far the index is known to be safe on disk: every change of the company up to `change` is in it.
 
-    The `id` is the index collection's name."""
+    The `id` is the index collection's name and, where it may be made anew beside the one in use, its
+    edition."""
 
     change: int
 

@@ -62,7 +62,7 @@ async def running_service(settings: Settings) -> AsyncGenerator[RunningService]:
         async with (
             serving_metrics(services),
             taking_operations(services),
-            open_vectors(settings, model.stamp) as vectors,
+            open_vectors(settings, model.stamp, clock) as vectors,
             _started(child),
         ):
             workers = WorkerHost(services, vectors, collection_name(model.stamp), compute, model.calibration)

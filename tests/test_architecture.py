@@ -17,7 +17,13 @@ MAY_IMPORT = {
     "scripts": {"schemas", "infra", "workers", "ingress", "scripts"},
 }
 NEVER_REACHED_FROM_INGRESS = {"torch", "torchvision", "facenet_pytorch", "workers", "scripts"}
-NEVER_LOADED_BY_INGRESS = NEVER_REACHED_FROM_INGRESS | {"qdrant_edge", "cv2", "aioboto3"}
+NEVER_LOADED_BY_INGRESS = NEVER_REACHED_FROM_INGRESS | {
+    "qdrant_client",
+    "qdrant_edge",
+    "grpc",
+    "cv2",
+    "aioboto3",
+}
 MAX_LINES = 300
 CLIENT = Path("scripts/client/faceid_client")
 BROAD = {"Exception", "BaseException"}

@@ -77,6 +77,8 @@ class _Run:
     company_id: UUID
     key: CompanyKey
     policies: CompanyPolicies
+    edition: str
+    """The making of the index that has everything up to `change`."""
     change: int
     faces: int
     fresh: list[_Enrolment] = field(default_factory=list["_Enrolment"])
@@ -144,10 +146,11 @@ class Registrar:
     ) -> None:
         undecided = list(enrolments)
         while undecided:
+            edition = self._indexer.edition
             change = await self._indexer.catch_up(company_id)
             self._gallery.forget_size(company_id)
             faces = (await self._gallery.size(company_id)).faces
-            run = _Run(company_id, key, company.policies, change, faces)
+            run = _Run(company_id, key, company.policies, edition, change, faces)
             undecided = await self._decide(run, undecided)
         if enrolments:
             await self._indexer.catch_up(company_id)
@@ -160,6 +163,8 @@ class Registrar:
         gallery."""
         templates = [enrolment.template for enrolment in enrolments]
         nearest = await self._gallery.nearest(run.company_id, templates, users=_USERS_COMPARED)
+        if self._indexer.edition != run.edition:
+            return list(enrolments)  # The index was made anew, and may not have had everybody yet.
         for place, (enrolment, near) in enumerate(zip(enrolments, nearest, strict=True)):
             try:
                 await self._decide_one(run, enrolment, near)

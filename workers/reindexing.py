@@ -10,11 +10,11 @@ from typing import Final
 from uuid import UUID
 
 from infra.keys.company import CompanyKeyGone
-from infra.repositories.collections import COMPANIES, FACES
+from infra.repositories.collections import COMPANIES, FACES, INDEX_MARKS
 from infra.services import Services
-from infra.vectors.port import Vectors
+from infra.vectors.port import Renewal, Vectors
 from schemas.records import FaceState
-from workers.indexing import Indexer, take_back_mark
+from workers.indexing import Indexer, mark_id, take_back_mark
 
 _PAGE: Final = 500
 _ALL: Final = 1_000_000
@@ -52,6 +52,42 @@ async def reindex(
     """Write every active face's point from its record, and remove points that have no such record. Searches
     would find everything all the while."""
     indexer = Indexer(services, vectors, collection)
+    done = await _fill(services, indexer, vectors, companies, progress)
+    await indexer.flush()
+    return done
+
+
+async def reindex_anew(
+    services: Services,
+    renewal: Renewal,
+    collection: str,
+    companies: Sequence[UUID],
+    progress: Callable[[Reindexed], None] = lambda _: None,
+) -> list[Reindexed]:
+    """Fill a new index from the records and put it in the place of the former one.
+
+    Where the service runs meanwhile it uses the former one, to the end. What it still decides after its
+    company's turn is brought over when nobody can write the former one any more: nothing that was answered is
+    missing in the new one from the moment that it is found.
+    """
+    indexer = Indexer(services, renewal.vectors, collection)
+    done = await _fill(services, indexer, renewal.vectors, companies, progress)
+    await indexer.catch_up_all()  # Most of it now, while the former one still answers.
+    await renewal.retire_former()
+    await indexer.catch_up_all()
+    await indexer.flush()
+    await renewal.put_in_use()
+    await _forget_former_marks(services, collection, indexer.edition, companies)
+    return done
+
+
+async def _fill(
+    services: Services,
+    indexer: Indexer,
+    vectors: Vectors,
+    companies: Sequence[UUID],
+    progress: Callable[[Reindexed], None],
+) -> list[Reindexed]:
     done: list[Reindexed] = []
     for company_id in companies:
         await indexer.begin_again(company_id)
@@ -63,8 +99,18 @@ async def reindex(
         await vectors.delete(company_id, strays)
         done.append(Reindexed(company_id, await vectors.count(company_id), len(strays)))
         progress(done[-1])
-    await indexer.flush()
     return done
+
+
+async def _forget_former_marks(
+    services: Services, collection: str, edition: str, companies: Sequence[UUID]
+) -> None:
+    """How far a former edition was is of no use to anybody."""
+    kept = mark_id(collection, edition)
+    for company_id in companies:
+        for mark in (await services.documents.find(INDEX_MARKS, company_id)).items:
+            if mark.id != kept and mark.id.startswith(f"{collection}~"):
+                await services.documents.delete(INDEX_MARKS, company_id, mark.id, synced=False)
 
 
 async def stray_points(services: Services, vectors: Vectors, company_id: UUID) -> list[UUID]:

@@ -10,8 +10,9 @@ from uuid import UUID
 
 from infra.vectors.edge_generations import Generations
 from infra.vectors.edge_live import LiveIndex
-from infra.vectors.edge_wire import SLICE, Record, slices, to_hit, to_point, to_record, to_vector
+from infra.vectors.edge_wire import Record, to_hit, to_point, to_record, to_vector
 from infra.vectors.port import Hit, Point, Template, Vectors
+from infra.vectors.templates import SLICE, slices
 
 _FIRST_ID = UUID(int=0)
 _LAST_ID = UUID(int=2**128 - 1)
@@ -51,6 +52,11 @@ class EdgeVectors(Vectors):
     def pid(self) -> int | None:
         """The index process; None while there is none."""
         return self._index.pid
+
+    @property
+    def edition(self) -> str:
+        """One process has the folder, and who removes it takes back what is noted of it first."""
+        return ""
 
     async def start(self) -> None:
         """Raises VectorsError if the folder can't be used: the index of another model, or damaged."""

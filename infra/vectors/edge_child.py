@@ -72,7 +72,11 @@ class EdgeShard:
         return {"points": info.points_count, "indexed": info.indexed_vectors_count}
 
     def upsert(self, records: list[list[Any]]) -> None:
-        self._shard.update(qdrant.UpdateOperation.upsert_points([_to_engine(*record) for record in records]))
+        """Write records. A point of another company keeps its id, whoever writes one with it."""
+        for company in dict.fromkeys(record[2] for record in records):
+            points = [_to_engine(*record) for record in records if record[2] == company]
+            theirs = qdrant.Filter(must=_of_company(company))
+            self._shard.update(qdrant.UpdateOperation.upsert_points(points, condition=theirs))
 
     def delete(self, request: dict[str, Any]) -> None:
         """`ids`, those of them that are of the `company`; of any company if that is None."""

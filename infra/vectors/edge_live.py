@@ -19,8 +19,8 @@ from infra.child import ChildClosed, ChildFailed, ChildProcess
 from infra.durable_files import make_private_folders
 from infra.vectors.edge_generations import Generations
 from infra.vectors.edge_rebuild import building, carry_over
-from infra.vectors.edge_wire import SLICE
 from infra.vectors.port import VectorsError, VectorsUnavailable
+from infra.vectors.templates import SLICE
 
 T = TypeVar("T")
 

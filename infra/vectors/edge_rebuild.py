@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from infra.child import ChildProcess
-from infra.vectors.edge_wire import SLICE, Record, slices
+from infra.vectors.edge_wire import Record
+from infra.vectors.templates import SLICE, slices
 
 CALL_TIMEOUT_S = 60.0
 OPTIMISE_TIMEOUT_S = 3600.0

@@ -2,7 +2,7 @@
 authority."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -45,6 +45,12 @@ class VectorsUnavailable(VectorsError):
 
 class Vectors(ABC):
     """The index of one model's templates; adapters are made for one collection (model id and version)."""
+
+    @property
+    @abstractmethod
+    def edition(self) -> str:
+        """Which making of the index this is, once it is open. Where it changes, the index was made anew by
+        somebody else, and nothing that was noted of its contents holds."""
 
     @abstractmethod
     async def start(self) -> None: ...
@@ -92,3 +98,16 @@ class Vectors(ABC):
     @abstractmethod
     async def ping(self) -> None:
         """Raises VectorsUnavailable unless the index answers."""
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """A new, empty index that is to replace whatever there is."""
+
+    vectors: Vectors
+    """The new one."""
+    retire_former: Callable[[], Awaitable[None]]
+    """When this returns, nobody reads or writes the former index any more: their calls fail as those of an
+    index that is down."""
+    put_in_use: Callable[[], Awaitable[None]]
+    """From here on everybody uses the new index."""

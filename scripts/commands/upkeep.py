@@ -1,7 +1,7 @@
-"""`faceid reindex` and `faceid reconcile`: the stores of this machine, with the service stopped."""
+"""`faceid reindex` and `faceid reconcile`: the stores themselves. Those of this machine can be opened only
+while the service is stopped; on servers a reindex needs no stop."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,7 +21,10 @@ Company = Annotated[UUID | None, typer.Option(help="Only of this company.")]
 
 
 def reindex(company: Company = None, as_json: AsJson = None) -> None:
-    """Make the search index again from the records, with the service stopped."""
+    """Make the search index again from the records.
+
+    With stores on this machine the service must be stopped. On servers it may go on: searches find everybody
+    all the while, but for a moment at the end in which they wait."""
     done = asyncio.run(_reindex(company))
     columns = ("company_id", "points", "strays_removed")
     rows = [
@@ -80,20 +83,20 @@ async def opened() -> AsyncGenerator[_Stores]:
 
 
 async def _reindex(company: UUID | None) -> Sequence[Any]:
-    from infra.opening import collection_name, index_folder, open_vectors
-    from workers.reindexing import companies_of, reindex, take_back_marks
+    from infra.opening import collection_name, open_vectors, renew_vectors
+    from workers.reindexing import companies_of, reindex, reindex_anew, take_back_marks
 
     async with opened() as stores:
         name = collection_name(stores.stamp)
         every = await companies_of(stores.services)
         companies = _chosen(every, company)
-        if company is None:
-            # All of it: what is there may be damaged, and is not even opened.
-            await take_back_marks(stores.services, name, every)
-            folder = index_folder(stores.settings, stores.stamp)
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        async with open_vectors(stores.settings, stores.stamp) as vectors:
-            return await reindex(stores.services, vectors, name, companies)
+        if company is not None:
+            async with open_vectors(stores.settings, stores.stamp, stores.services.clock) as vectors:
+                return await reindex(stores.services, vectors, name, companies)
+        # All of it: what is there may be damaged, and is not even opened.
+        await take_back_marks(stores.services, name, every)
+        async with renew_vectors(stores.settings, stores.stamp, stores.services.clock) as renewal:
+            return await reindex_anew(stores.services, renewal, name, companies)
 
 
 async def _reconcile(company: UUID | None, *, repair: bool) -> list[dict[str, Any]]:
@@ -115,7 +118,7 @@ async def _reconcile(company: UUID | None, *, repair: bool) -> list[dict[str, An
 
     async with (
         opened() as stores,
-        open_vectors(stores.settings, stores.stamp) as vectors,
+        open_vectors(stores.settings, stores.stamp, stores.services.clock) as vectors,
     ):
         companies = _chosen(await companies_of(stores.services), company)
         reconciler = Reconciler(stores.services, vectors, collection_name(stores.stamp))

@@ -1,70 +1,36 @@
 """What every adapter of the vectors role does."""
 
-import os
 import random
-import signal
-from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 import numpy as np
 import pytest
 
-from infra.vectors.edge import EdgeVectors
-from infra.vectors.port import Hit, Point, Template, Vectors, VectorsUnavailable
+from infra.vectors.port import Hit, Point, Template, Vectors, VectorsError
+from tests.contract.vectors_adapters import ADAPTERS, DIMENSIONS, Adapter, MakeAdapter
 
 pytestmark = pytest.mark.system
 
-DIMENSIONS = 32
 TIMEOUT_S = 60.0
 TOLERANCE = 1e-5
 
 A, B = UUID(int=0xA), UUID(int=0xB)
 
 
-class Adapter(ABC):
-    """How the suite gets at an adapter and what it does to it."""
-
-    @abstractmethod
-    def make(self) -> Vectors:
-        """The adapter, not started, on the same data each time."""
-
-    @abstractmethod
-    async def crash(self, vectors: Vectors) -> None:
-        """Kill what answers; returns when the adapter has noticed. It must get over it by itself."""
-
-    @abstractmethod
-    async def optimise(self, vectors: Vectors) -> None:
-        """Have done what is otherwise done in the background after many writes."""
+@pytest.fixture(params=list(ADAPTERS), scope="module")
+def make_adapter(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[MakeAdapter]:
+    with ADAPTERS[request.param](tmp_path_factory.mktemp("vectors")) as made:
+        yield made
 
 
-class Edge(Adapter):
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "index"
-
-    def make(self) -> EdgeVectors:
-        return EdgeVectors(self._folder, DIMENSIONS, "model-1")
-
-    async def crash(self, vectors: Vectors) -> None:
-        assert isinstance(vectors, EdgeVectors)
-        await vectors.ping()  # it may be just getting over the crash before
-        assert vectors.pid is not None
-        os.kill(vectors.pid, signal.SIGKILL)
-        with pytest.raises(VectorsUnavailable):
-            await vectors.ping()
-
-    async def optimise(self, vectors: Vectors) -> None:
-        assert isinstance(vectors, EdgeVectors)
-        await vectors.rebuild()
-
-
-ADAPTERS: dict[str, Callable[[Path], Adapter]] = {"edge": Edge}
-
-
-@pytest.fixture(params=list(ADAPTERS))
-def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Adapter:
-    return ADAPTERS[request.param](tmp_path)
+@pytest.fixture
+def adapter(make_adapter: MakeAdapter, tmp_path: Path) -> Adapter:
+    return make_adapter(tmp_path)
 
 
 @pytest.fixture
@@ -186,6 +152,17 @@ async def test_companies_do_not_see_or_touch_each_other(vectors: Vectors) -> Non
     await vectors.upsert(B, [theirs])
     assert [hit.face_id for hit in await query_one(vectors, A, theirs.vector)] == [ours.face_id]
     assert await vectors.retrieve(A, [theirs.face_id]) == {}
+    await vectors.delete(A, [theirs.face_id])
+    await assert_holds(vectors, model)
+
+
+async def test_a_point_of_another_company_keeps_its_id_and_all_it_has(vectors: Vectors) -> None:
+    """Ids of faces differ; one that does not must not be a way into another company."""
+    model = Model(12)
+    (theirs,) = model.put(B, model.point(groups=("g1",)))
+    await vectors.upsert(B, [theirs])
+    with suppress(VectorsError):  # Saying so is as good as leaving it out.
+        await vectors.upsert(A, [model.point(theirs.face_id, groups=("g2",))])
     await vectors.delete(A, [theirs.face_id])
     await assert_holds(vectors, model)
 

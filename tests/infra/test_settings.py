@@ -157,3 +157,24 @@ def test_the_broker_is_chosen_by_settings_alone() -> None:
     assert options.max_message_bytes == 1000 + 256 * 1024
     assert (options.prefix, options.replicas) == ("faceid.", 3)
     assert "hunter2" not in repr(options)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "qdrant.example.com:6334",
+        "grpc://qdrant.example.com",
+        "https://key@qdrant.example.com",
+        "https://h/p",
+        "https://h?x=1",
+    ],
+)
+def test_an_address_of_qdrant_is_scheme_host_and_port(url: str) -> None:
+    with pytest.raises(ValidationError, match="the key apart from it"):
+        Settings(qdrant_url=url)
+
+
+@pytest.mark.parametrize(("replicas", "writes"), [(3, 1), (2, 1), (3, 4)])
+def test_writes_that_a_majority_of_replicas_may_not_have_are_refused(replicas: int, writes: int) -> None:
+    with pytest.raises(ValidationError, match="a majority"):
+        Settings(qdrant_replicas=replicas, qdrant_write_replicas=writes)

@@ -192,6 +192,7 @@ async def test_settings_are_told_with_where_they_came_from_and_no_secret(
         "FACEID_S3_SECRET_KEY": "s3cret",
         "FACEID_MONGODB_URL": records,
         "FACEID_KEY_STORE": keys,
+        "FACEID_QDRANT_API_KEY": "1ndexkey",
     }
     ended = await shell.run("config", **secrets, FACEID_WAIT_S="5")
     assert ended.status == 0, ended.err
@@ -202,13 +203,14 @@ async def test_settings_are_told_with_where_they_came_from_and_no_secret(
     assert told["FACEID_MONGODB_URL"]["value"] == "mongodb://********@db1,db2/?********"
     assert told["FACEID_KEY_STORE"]["value"] == "mongodb+srv://********@db/keys"
     assert set(told) == {f"FACEID_{name.upper()}" for name in Settings.model_fields}
-    assert told["FACEID_S3_SECRET_KEY"] == {"value": "********", "from": "environment"}
+    for secret_setting in ("FACEID_S3_SECRET_KEY", "FACEID_QDRANT_API_KEY"):
+        assert told[secret_setting] == {"value": "********", "from": "environment"}
     table = await shell.run("config", "--no-json", **secrets, COLUMNS="300")
     assert "environment" in table.out
     (tmp_path / "faceid_key_store").write_text("mongodb://faceid:hunter2@mongodb/keys")
     files = json.loads((await shell.run("config", FACEID_SECRETS_DIR=str(tmp_path))).out)
     assert files["FACEID_KEY_STORE"] == {"value": "mongodb://********@mongodb/keys", "from": "file"}
-    for secret in ("hunter2", "5ecret", "s3cret", "r0bot", "4sh", "t0ken"):
+    for secret in ("hunter2", "5ecret", "s3cret", "1ndexkey", "r0bot", "4sh", "t0ken"):
         assert secret not in ended.out + table.out
 
 

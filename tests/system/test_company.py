@@ -105,7 +105,7 @@ async def _left_of(service: ServiceProcess, company_id: UUID) -> dict[str, int]:
     model = calibrated_model(find_weights(settings.model, settings.cache_dir))
     async with (
         open_services(settings, model.stamp, model.calibration, SystemClock()) as services,
-        open_vectors(settings, model.stamp) as index,
+        open_vectors(settings, model.stamp, SystemClock()) as index,
     ):
         logins = (await services.documents.find(LOGINS, PLATFORM, limit=500)).items
         counts = {

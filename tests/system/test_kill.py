@@ -205,7 +205,7 @@ async def _stores_agree(process: ServiceProcess, companies: dict[int, Company]) 
     model = calibrated_model(find_weights(settings.model, settings.cache_dir))
     async with (
         open_services(settings, model.stamp, model.calibration, SystemClock()) as services,
-        open_vectors(settings, model.stamp) as index,
+        open_vectors(settings, model.stamp, SystemClock()) as index,
     ):
         found = await services.documents.companies(FACES)
         assert len(found) == len(companies)
