@@ -40,6 +40,11 @@ test: setup ## Run every test, those of the whole service included
 	@.venv/bin/python -m tests.servers
 	@$(pytest) -m "not long" $(PYTEST_ARGS)
 
+.PHONY: test-distributed
+test-distributed: setup ## Run all tests of the HTTPS API on Kafka, MongoDB, Qdrant and S3 servers
+	@.venv/bin/python -m tests.servers
+	@$(pytest) tests/ingress --stores distributed $(PYTEST_ARGS)
+
 .PHONY: check
 check: lint ## Lint and run the quick tests (no weights needed, under 2 minutes)
 	@$(pytest) -m "not system and not long" $(PYTEST_ARGS)

@@ -1,7 +1,10 @@
-"""One owner a data folder: a second service on the same folder is refused, not run."""
+"""One owner a data folder: a second service on the same folder is refused, not run. And one at a time, where
+several may share a folder."""
 
 import fcntl
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra.durable_files import make_private_folders
@@ -32,3 +35,14 @@ class FolderLock:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+@contextmanager
+def held_lock(path: Path) -> Generator[None]:
+    """Have the block to oneself among all who lock this file; waits, so call it in a thread."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

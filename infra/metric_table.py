@@ -117,7 +117,7 @@ MODEL: Final = Metric(
 CHORE_RUNS: Final = Metric(
     "faceid_chore_runs_total",
     "counter",
-    "Rounds of what is done from time to time: done, or put_off because a store was down.",
+    "Rounds of what is done from time to time: done, failed, or put_off because a store was down.",
     ("chore", "outcome"),
 )
 CHORE_DONE: Final = Metric(

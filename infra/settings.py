@@ -8,7 +8,7 @@ What must not stand in an environment (a password, an address with one in it) ma
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -28,6 +28,10 @@ _LAST_PORT: Final = 65_535
 
 _SECRETS_DIR: Final = Path("/run/secrets")
 """Where container engines put them."""
+
+
+WorkerRole = Literal["face", "registrar", "relay", "retention"]
+WORKER_ROLES: Final[tuple[WorkerRole, ...]] = get_args(WorkerRole)
 
 
 class Settings(BaseSettings):
@@ -255,6 +259,11 @@ class Settings(BaseSettings):
         description="Where traces go, by OTLP over HTTP, like `http://127.0.0.1:4318`; off by default.",
     )
 
+    roles: Annotated[tuple[WorkerRole, ...], NoDecode] = Field(
+        default=WORKER_ROLES,
+        description="What a `faceid worker` does, by comma: `face`, `registrar`, `relay`, `retention`.",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level logged."
     )
@@ -280,6 +289,18 @@ class Settings(BaseSettings):
         if value != _SECRETS_DIR and not value.is_dir():
             raise ValueError("should be a folder, and there is none")
         return value
+
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _are_roles(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        roles = tuple(dict.fromkeys(role.strip() for role in value.split(",") if role.strip()))
+        unknown = [role for role in roles if role not in WORKER_ROLES]
+        if unknown or not roles:
+            wrong = f"there is no role {unknown[0]}" if unknown else "a worker needs one role at least"
+            raise ValueError(f"{wrong}; the roles are {', '.join(WORKER_ROLES)}")
+        return roles
 
     @field_validator("public_hosts", "kafka_servers", mode="before")
     @classmethod

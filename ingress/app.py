@@ -22,8 +22,9 @@ from ingress.uploads import Uploads
 from ingress.waiting import Waiter
 
 
-def init_app(services: Services, *, readiness: HostReadiness) -> web.Application:
-    """The application over opened services. `readiness` tells of what only the host sees."""
+def init_app(services: Services, *, readiness: HostReadiness, host_decides: bool = True) -> web.Application:
+    """The application over opened services. `readiness` tells of what only the host sees, and `host_decides`
+    whether that is needed for being ready."""
     platform = PlatformKey(services.master, services.entropy)
     parts = Parts(
         services=services,
@@ -41,7 +42,7 @@ def init_app(services: Services, *, readiness: HostReadiness) -> web.Application
         refresh_tokens=OpaqueTokens(TokenKind.REFRESH, platform.refresh_token_key, services.entropy),
         set_password_tokens=OpaqueTokens(TokenKind.SET_PASSWORD, platform.set_password_key, services.entropy),
         passwords=Passwords(entropy=services.entropy),
-        readiness=Readiness(services, readiness),
+        readiness=Readiness(services, readiness, host_decides=host_decides),
         uploads=Uploads(services.settings.max_photo_bytes),
         exports=Exports(),
         pages=api_pages(),

@@ -3,6 +3,7 @@ sees."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from infra.broker.port import BrokerError
@@ -22,34 +23,45 @@ _HOST_TIMEOUT_S: Final = 15.0
 _KEPT_S: Final = 1.0
 
 
+@dataclass(frozen=True)
+class State:
+    """Whether requests can be served, and of each part `ready` or what it is instead."""
+
+    ready: bool
+    parts: Mapping[str, str]
+
+
 class Readiness:
     """Asks all parts at once. An answer is kept for a second: asking writes to each store, and anybody may
     ask."""
 
-    def __init__(self, services: Services, host: HostReadiness) -> None:
+    def __init__(self, services: Services, host: HostReadiness, *, host_decides: bool) -> None:
         self._services = services
         self._host = host
+        self._host_decides = host_decides
         self._asking = asyncio.Lock()
-        self._parts: dict[str, str] = {}
+        self._state = State(ready=False, parts={})
         self._asked_s: float | None = None
 
-    async def parts(self) -> Mapping[str, str]:
-        """The state of each part by name: `ready`, or what it is instead."""
+    async def state(self) -> State:
+        """Whether all that is needed is ready, and the state of each part by name."""
         async with self._asking:
             now_s = self._services.clock.monotonic_s()
             if self._asked_s is None or now_s - self._asked_s >= _KEPT_S:
-                self._parts = await self._ask()
+                self._state = await self._ask()
                 self._asked_s = now_s
-            return self._parts
+            return self._state
 
-    async def _ask(self) -> dict[str, str]:
+    async def _ask(self) -> State:
         documents, broker, objects, host = await asyncio.gather(
             _state(self._services.documents.ping()),
             _state(self._services.broker.ping()),
             _state(self._services.objects.ping()),
             self._of_host(),
         )
-        return {"documents": documents, "broker": broker, "objects": objects, **host}
+        stores = {"documents": documents, "broker": broker, "objects": objects}
+        needed = {**stores, **host} if self._host_decides else stores
+        return State(ready=all(state == READY for state in needed.values()), parts={**stores, **host})
 
     async def _of_host(self) -> Mapping[str, str]:
         try:

@@ -35,12 +35,16 @@ class RunningIngress:
 
 
 async def serve_ingress(
-    services: Services, ssl_context: ssl.SSLContext, readiness: HostReadiness
+    services: Services,
+    ssl_context: ssl.SSLContext,
+    readiness: HostReadiness,
+    *,
+    host_decides: bool = True,
 ) -> RunningIngress:
     """Listen on `FACEID_LISTEN`. Raises OSError if the address can't be had."""
     settings = services.settings
     runner = Runner(
-        init_app(services, readiness=readiness),
+        init_app(services, readiness=readiness, host_decides=host_decides),
         lambda: str(new_id(services.clock.now(), services.entropy)),
         shutdown_timeout=settings.drain_s,
         access_log=None,  # Every request is logged by `ingress.observing`.

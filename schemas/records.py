@@ -259,3 +259,20 @@ class Claim(Record):
     answer_sealed: bytes | None = None
     """The answer where no job's record has it."""
     expires_at: datetime
+
+
+class Turn(Record):
+    """When one of the processes last took on what one of them is enough for; the `id` names the work."""
+
+    taken_at: datetime
+
+
+class WorkerSign(Record):
+    """That a worker process lives: it writes the record anew every few seconds, so that its version moves.
+    The `id` is the process's."""
+
+    roles: tuple[str, ...]
+    parts: dict[str, str]
+    """`ready`, or what it is instead, of each part that only the worker sees."""
+    seen_at: datetime
+    expires_at: datetime

@@ -79,6 +79,29 @@ def serve() -> None:
 
 
 @app.command()
+def ingress() -> None:
+    """Run HTTPS alone, beside workers in other processes; as many as you like."""
+    from scripts.serve_ingress import serve_ingress as run
+
+    raise typer.Exit(asyncio.run(run(_settings(), _say)))
+
+
+@app.command()
+def worker(
+    roles: Annotated[
+        str | None,
+        typer.Option(help="What it does, by comma: face, registrar, relay, retention. All, unless told."),
+    ] = None,
+) -> None:
+    """Run what works on jobs, beside ingresses in other processes; as many as you like."""
+    from infra.settings import Settings
+    from scripts.serve_worker import serve_worker as run
+
+    settings = _settings() if roles is None else Settings.model_validate({"roles": roles})
+    raise typer.Exit(asyncio.run(run(settings, _say)))
+
+
+@app.command()
 def demo() -> None:
     """Set everything up and show the service at work with real photos."""
     from scripts.demo import demo as run
@@ -160,11 +183,15 @@ def _told(error: Exception) -> int | None:
     from pydantic import ValidationError
 
     from scripts.faults import FAULTS
+    from scripts.sharing import NotShared
 
     if isinstance(error, ValidationError):
         for fault in error.errors():
             where = "".join(f"FACEID_{part}: ".upper() for part in fault["loc"][:1])
             complain(f"{where}{fault['msg']}")
+        return 2
+    if isinstance(error, NotShared):
+        complain(str(error))
         return 2
     if isinstance(error, FAULTS):
         complain(str(error))

@@ -20,12 +20,14 @@ class ServiceNotStarted(Exception):
 
 @dataclass
 class ServiceProcess:
-    """`faceid serve` with everything it keeps under one folder. `log_file` gets what it says on standard
-    error."""
+    """`faceid serve`, or a part of it, with all that it keeps under one folder. `log_file` gets what it says
+    on standard error."""
 
     home: Path
     log_file: Path
     extra_environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    command: str = "serve"
+    """Which process it is: `serve`, or `ingress` or `worker`, which share their stores with others."""
     program: str = "scripts.cli"
     """The module that is run: the `faceid` command, or something around it."""
     url: str = ""
@@ -70,7 +72,7 @@ class ServiceProcess:
             await self.set_up()
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._faceid("serve"), env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log
+                *self._faceid(self.command), env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log
             )
         if self._process.stdout is None:
             raise ServiceNotStarted("the service has no output to read")
@@ -81,7 +83,7 @@ class ServiceProcess:
             await self.kill()
             raise ServiceNotStarted(f"the service was not ready in {_START_TIMEOUT_S:g} s") from error
         self.url = next((word for word in line.split() if word.startswith("https://")), "")
-        if not self.url:
+        if not line:
             await self.kill()
             raise ServiceNotStarted(f"the service did not start; see {self.log_file}")
 

@@ -23,6 +23,7 @@ from tests.servers import versitygw
 from tests.servers.engine import or_skip
 from tests.servers.kafka import KafkaServer
 from tests.servers.versitygw import S3Server
+from tests.stores import Servers, running_servers
 
 ACCEPTED_SKIPS = ("no container engine", "no GPU", "no Qdrant server")
 
@@ -58,6 +59,13 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def real_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Real servers of every kind, which live as long as the run."""
+    with running_servers(tmp_path_factory.mktemp("servers")) as servers:
+        yield servers
+
+
 @pytest.fixture
 async def no_task_left() -> AsyncIterator[None]:
     """Fail an asynchronous test whose loop still runs something after its other fixtures were torn down."""
@@ -75,6 +83,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--strict-skips`."""
+    parser.addoption(
+        "--stores",
+        choices=("embedded", "distributed", "both"),
+        default="both",
+        help="what the HTTPS API's tests run on; `both`: embedded all, distributed those marked on_servers",
+    )
     parser.addoption("--strict-skips", action="store_true", help="fail when a test is skipped without need")
 
 

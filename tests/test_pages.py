@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 import typer.main
@@ -34,6 +35,8 @@ def settings_table() -> str:
 def _shown(value: object) -> str:
     if value is None or value == ():
         return ""
+    if isinstance(value, tuple):
+        return f"`{','.join(map(str, cast('tuple[object, ...]', value)))}`"
     path = Path(str(value).removeprefix("file:"))
     if path.is_relative_to(PROJECT_ROOT):
         prefix = "file:" if str(value).startswith("file:") else ""

@@ -1,124 +1,100 @@
-"""All workers of one process: put together, run, drained."""
+"""The workers of one process: put together by its roles, run, drained."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Any, Final
 
-import structlog
-
-from infra.broker import topics
 from infra.broker.attempts import DocumentAttempts
 from infra.broker.dead_letters import BrokerDeadLetters
-from infra.broker.delivery import STORE_DOWN, DeliveryPolicy
+from infra.broker.delivery import DeliveryPolicy
 from infra.broker.doorbell import Doorbell
 from infra.broker.port import Topic
+from infra.broker.topics import DEAD_LETTERS, GROUP
 from infra.broker.window import Window
 from infra.child import ChildBusy, ChildFailed
-from infra.metric_table import CHORE_DONE, CHORE_RUNS
 from infra.services import Services
-from infra.vectors.port import Vectors, VectorsError
-from schemas.calibration import Calibration
-from workers.closing import Closer
+from infra.settings import WORKER_ROLES, WorkerRole
+from infra.telemetry import get_logger
+from infra.vectors.port import VectorsError
+from workers.chores import Chore, ChoreRunner
 from workers.dead_letters import JobDeadLetters
 from workers.ending import Finisher
-from workers.enrolling import Enroller
-from workers.face import FaceStage
-from workers.face_worker import FaceWorker
-from workers.gallery import Gallery
-from workers.indexing import Indexer
-from workers.measuring import child_shown, measure_index, show_model, window_shown
+from workers.measuring import child_shown, window_shown
 from workers.recognition.compute import Compute
-from workers.registrar import Registrar
-from workers.registrar_worker import RegistrarWorker
 from workers.relay import Relay
-from workers.removal import Remover
-from workers.searching import Searcher
-from workers.sweeping import Sweeper
-from workers.unkept_photos import PhotoSweeper
-from workers.verifying import Verifier
+from workers.roles import Index, RoleMaker
 
-_SELF_TEST_TIMEOUT_S: Final = 60.0
 _CHECK_TIMEOUT_S: Final = 10.0
-_RELAY_EVERY_S: Final = 5.0
-# A flush holds queries up for a moment.
-_FLUSH_EVERY_S: Final = 30.0
-_SWEEP_EVERY_S: Final = 60.0
-_CLEAN_EVERY_S: Final = 30.0
-_MEASURE_EVERY_S: Final = 30.0
-_CLEANED_AT_ONCE: Final = 1000
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class WorkerHost:
-    """The face worker, the registrar, the relay and the sweeps over one index and one compute process."""
+    """What the roles bring, over one index and one compute process."""
 
     def __init__(
         self,
         services: Services,
-        vectors: Vectors,
-        collection: str,
-        compute: Compute,
-        calibration: Calibration,
+        roles: Collection[WorkerRole] = WORKER_ROLES,
+        *,
+        index: Index | None,
+        compute: Compute | None,
     ) -> None:
+        """`compute` and `index` may be missing for roles that need none (`workers.roles`)."""
         self._services = services
-        self._vectors = vectors
-        self._collection = collection
+        self._index = index
         self._compute = compute
-        self._relay = Relay(services)
-        self._finisher = Finisher(services, self._relay)
-        self._indexer = Indexer(services, vectors, collection)
-        gallery = Gallery(services, vectors, timeout_s=services.settings.index_timeout_s)
-        searcher = Searcher(services, gallery, calibration)
-        verifier, enroller = Verifier(services, calibration), Enroller(services, calibration)
-        self._stage = FaceStage(services, compute, self._finisher, searcher, verifier, enroller)
-        remover = Remover(services, self._indexer, self._finisher)
-        self._registrar = Registrar(services, self._indexer, gallery, self._finisher, remover, calibration)
-        self._sweeper = Sweeper(services, self._finisher)
-        self._closer = Closer(services, vectors, self._indexer)
-        self._doorbell = Doorbell()
+        self._finisher = Finisher(services, Relay(services))
+        maker = RoleMaker(services, self._finisher, index, compute)
+        self._parts = [maker.make(role) for role in WORKER_ROLES if role in roles]
+        self._chores = ChoreRunner(services)
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
 
     async def prepare(self) -> None:
         """Try the model, and bring the index in step with the records. Until then nothing is to be served."""
-        model = await self._compute.self_test(timeout_s=_SELF_TEST_TIMEOUT_S)
-        show_model(self._services.metrics, model, self._services.settings.device)
-        companies = await self._indexer.catch_up_all()
-        _log.info("index_in_step", companies=companies)
+        for part in self._parts:
+            await part.prepare()
 
     async def check(self) -> Mapping[str, str]:
-        """Whether the model and the index answer, for readiness."""
-        model = self._answers(self._compute.self_test(timeout_s=_CHECK_TIMEOUT_S))
-        index = self._answers(self._vectors.ping())
-        return dict(zip(("model", "index"), await asyncio.gather(model, index), strict=True))
+        """Whether the model and the index answer, for readiness; of those that this process has."""
+        questions: dict[str, Awaitable[str]] = {}
+        if self._compute is not None:
+            questions["model"] = self._answers(self._compute.self_test(timeout_s=_CHECK_TIMEOUT_S))
+        if self._index is not None:
+            questions["index"] = self._answers(self._index.vectors.ping())
+        return dict(zip(questions, await asyncio.gather(*questions.values()), strict=True))
 
     async def run(self) -> None:
         """Work until `drain`, or until something fails that no retry can mend."""
         try:
             await self._run()
-            await self._indexer.flush()
+            for part in self._parts:
+                await part.finish()
         finally:
             self._drained.set()
 
     async def _run(self) -> None:
         async with AsyncExitStack() as stack:
-            stack.enter_context(
-                child_shown(self._services.metrics, "compute", lambda: self._compute.restarts)
-            )
-            searches = await self._joined(stack, topics.SEARCH, self._doorbell)
-            enrolments = await self._joined(stack, topics.ENROLL, self._doorbell)
-            decisions = await self._joined(stack, topics.TEMPLATES)
+            if self._compute is not None:
+                compute = self._compute
+                stack.enter_context(child_shown(self._services.metrics, "compute", lambda: compute.restarts))
+            joined = [(part, *await self._joined(stack, part.topics)) for part in self._parts]
             async with asyncio.TaskGroup() as group:
-                chores = [group.create_task(self._every(*chore)) for chore in self._chores()]
-                chores.append(group.create_task(self._clear_when_rung()))
-                face_worker = FaceWorker(self._stage, searches, enrolments, self._doorbell, self._stopping)
-                registrar_worker = RegistrarWorker(self._registrar, decisions, self._services)
-                consumers = [group.create_task(worker.run()) for worker in (face_worker, registrar_worker)]
-                stopping = group.create_task(self._stop(searches, enrolments, decisions))
-                await asyncio.wait(consumers)
-                await stopping
+                consumers = [
+                    group.create_task(part.consume(windows, doorbell, self._stopping))
+                    for part, windows, doorbell in joined
+                    if part.consume is not None
+                ]
+                chores = [
+                    group.create_task(work)
+                    for part in self._parts
+                    for chore in part.chores
+                    for work in self._doing(chore)
+                ]
+                stopping = group.create_task(self._stop([w for _, windows, _ in joined for w in windows]))
+                await asyncio.wait((*consumers, stopping))
                 for chore in chores:
                     chore.cancel()
 
@@ -132,72 +108,40 @@ class WorkerHost:
             # What is left is delivered again at the next start.
             _log.warning("drain_cut_short", timeout_s=timeout_s)
 
-    async def _stop(self, *windows: Window) -> None:
+    async def _stop(self, windows: Sequence[Window]) -> None:
         await self._stopping.wait()
         for window in windows:
             window.stop()
 
-    async def _joined(self, stack: AsyncExitStack, topic: Topic, doorbell: Doorbell | None = None) -> Window:
-        window = await stack.enter_async_context(self._window(topic, doorbell))
-        stack.enter_context(window_shown(self._services.metrics, window, topic.name))
-        return window
+    def _doing(self, chore: Chore) -> Sequence[Coroutine[Any, Any, None]]:
+        every = self._chores.every(chore)
+        return [every] if chore.bell is None else [every, self._chores.when_rung(chore, chore.bell)]
 
-    def _window(self, topic: Topic, doorbell: Doorbell | None = None) -> Window:
+    async def _joined(
+        self, stack: AsyncExitStack, topics: Sequence[Topic]
+    ) -> tuple[Sequence[Window], Doorbell]:
+        """Windows into a role's topics, which ring one bell."""
+        windows: list[Window] = []
+        doorbell = Doorbell()
+        for topic in topics:
+            window = await stack.enter_async_context(self._window(topic, doorbell))
+            stack.enter_context(window_shown(self._services.metrics, window, topic.name))
+            windows.append(window)
+        return windows, doorbell
+
+    def _window(self, topic: Topic, doorbell: Doorbell) -> Window:
         services = self._services
-        letters = BrokerDeadLetters(services.broker, topics.DEAD_LETTERS, services.clock)
+        letters = BrokerDeadLetters(services.broker, DEAD_LETTERS, services.clock)
         return Window(
             services.broker,
             topic,
-            topics.GROUP,
+            GROUP,
             policy=DeliveryPolicy(max_in_flight=services.settings.max_jobs_in_flight),
             clock=services.clock,
             attempts=DocumentAttempts(services.documents, services.clock),
             dead_letters=JobDeadLetters(services, self._finisher, letters),
             doorbell=doorbell,
         )
-
-    def _chores(self) -> tuple[tuple[str, float, Callable[[], Awaitable[object]]], ...]:
-        return (
-            ("relay", _RELAY_EVERY_S, self._relay.sweep),
-            ("index flush", _FLUSH_EVERY_S, self._indexer.flush),
-            ("lost jobs", _SWEEP_EVERY_S, self._sweeper.end_lost_jobs),
-            ("orphaned blobs", _SWEEP_EVERY_S, self._sweeper.drop_orphaned_blobs),
-            ("expired records", _SWEEP_EVERY_S, self._sweeper.drop_expired),
-            ("unkept photos", _SWEEP_EVERY_S, PhotoSweeper(self._services).drop_unkept),
-            ("closed companies", _SWEEP_EVERY_S, self._closer.clear_closed),
-            ("consumed messages", _CLEAN_EVERY_S, self._clean),
-            ("index size", _MEASURE_EVERY_S, self._measure),
-        )
-
-    async def _clean(self) -> None:
-        while await self._services.broker.clean(self._services.clock.now(), limit=_CLEANED_AT_ONCE):
-            pass
-
-    async def _measure(self) -> None:
-        await measure_index(self._services, self._vectors, self._collection)
-
-    async def _every(self, name: str, period_s: float, chore: Callable[[], Awaitable[object]]) -> None:
-        while True:
-            await self._services.clock.sleep(period_s)
-            await self._do(name, chore)
-
-    async def _clear_when_rung(self) -> None:
-        """A company that was closed in this process is cleared away at once."""
-        while True:
-            rung = self._services.closings.listen()
-            await self._do("closed companies", self._closer.clear_closed)
-            await rung.wait()
-
-    async def _do(self, name: str, chore: Callable[[], Awaitable[object]]) -> None:
-        metrics, label = self._services.metrics, name.replace(" ", "_")
-        try:
-            await chore()
-        except STORE_DOWN:
-            metrics.count(CHORE_RUNS, label, "put_off")
-            _log.warning("chore_put_off", chore=name)  # The next round does it.
-            return
-        metrics.count(CHORE_RUNS, label, "done")
-        metrics.set(CHORE_DONE, self._services.clock.now().timestamp(), label)
 
     @staticmethod
     async def _answers(question: Awaitable[object]) -> str:

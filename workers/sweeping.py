@@ -10,7 +10,15 @@ from infra.broker.port import Topic
 from infra.broker.topics import ENROLL, GROUP, SEARCH, TEMPLATES
 from infra.keys.company import CompanyKeyGone
 from infra.objects.port import ObjectInfo
-from infra.repositories.collections import ATTEMPTS, CLAIMS, DEAD_LETTERS, JOBS, SESSIONS, USERS
+from infra.repositories.collections import (
+    ATTEMPTS,
+    CLAIMS,
+    DEAD_LETTERS,
+    JOBS,
+    SESSIONS,
+    USERS,
+    WORKER_SIGNS,
+)
 from infra.services import Services
 from schemas.jobs import JobKind, JobRecord, JobState
 from workers.ending import Finisher, expired, failed
@@ -79,7 +87,7 @@ class Sweeper:
         """Delete records past their time, and answers of jobs past theirs. Answers how many."""
         now = self.services.clock.now()
         count = 0
-        for collection in (JOBS, SESSIONS, USERS, DEAD_LETTERS, ATTEMPTS, CLAIMS):
+        for collection in (JOBS, SESSIONS, USERS, DEAD_LETTERS, ATTEMPTS, CLAIMS, WORKER_SIGNS):
             count += await self.services.documents.delete_expired(collection, now, limit=1000)
         for company_id in await self.services.documents.companies(JOBS, where={"logged": True}):
             count += await self.services.jobs.drop_results(company_id, now, limit=1000)

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -33,6 +34,7 @@ _PROBE_BYTES = 4096
 _LISTED_AT_A_TIME = 256
 _DELETED_AT_A_TIME = 64
 _MOST_TRIES = 20
+_LEFT_BEHIND_S = 3600
 
 
 class FilesystemObjects(Objects):
@@ -121,8 +123,12 @@ class FilesystemObjects(Objects):
 
     def _prepare(self) -> None:
         make_private_folders(self._root / _NEW)
+        # What is young may be another process's, which shares the folder and is writing it now.
+        before_s = time.time() - _LEFT_BEHIND_S
         for leftover in (self._root / _NEW).iterdir():
-            leftover.unlink()
+            with suppress(FileNotFoundError):
+                if leftover.stat().st_mtime < before_s:
+                    leftover.unlink()
 
     def _new(self) -> Path:
         return self._root / _NEW / secrets.token_hex(16)

@@ -16,7 +16,9 @@ from schemas.records import (
     Login,
     Member,
     Session,
+    Turn,
     User,
+    WorkerSign,
 )
 
 COMPANIES: Final = Collection("companies", Company, (Index(("state",)), Index(("drops_photos",))))
@@ -74,6 +76,8 @@ DEAD_LETTERS: Final = Collection(
 )
 ATTEMPTS: Final = Collection("attempts", Attempts, expires_field="expires_at")
 CLAIMS: Final = Collection("claims", Claim, expires_field="expires_at")
+TURNS: Final = Collection("turns", Turn)
+WORKER_SIGNS: Final = Collection("worker_signs", WorkerSign, expires_field="expires_at")
 
 ALL: Final[tuple[Collection[Any], ...]] = (
     COMPANIES,
@@ -89,4 +93,6 @@ ALL: Final[tuple[Collection[Any], ...]] = (
     DEAD_LETTERS,
     ATTEMPTS,
     CLAIMS,
+    TURNS,
+    WORKER_SIGNS,
 )

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from infra.clock import Clock
+from infra.folder_lock import held_lock
 from infra.keys.private_files import read_private, write_over
 from infra.tls.authority import Authority, AuthorityFolder, issue
 from infra.tls.hosts import PublicHosts
@@ -64,14 +65,18 @@ class LocalCertificate(CertificateSource):
         now = self._clock.now()
         authority = self._authority.load_for(self._hosts, now)
         if not self._is_good(authority, now):
-            key = ec.generate_private_key(ec.SECP256R1())
-            key_pem = key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            write_over(
-                self._file, key_pem + issue(authority, key.public_key(), self._hosts, now, now + LIFETIME)
-            )
+            # Several ingresses may share the folder: the first makes it, the others find it made.
+            with held_lock(self._file.parent / "lock"):
+                if not self._is_good(authority, now):
+                    self._make(authority, now)
         return ChainFiles(self._file, self._file)
+
+    def _make(self, authority: Authority, now: datetime) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        key_pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        write_over(self._file, key_pem + issue(authority, key.public_key(), self._hosts, now, now + LIFETIME))
 
     def _is_good(self, authority: Authority, now: datetime) -> bool:
         try:

@@ -18,7 +18,7 @@ GRACE_S: Final = FIELDS["drain_s"].default + 5
 USER: Final = "10001:10001"
 
 # What the deployment files need and is built beside them: each goes from here when it is there.
-AWAITED_COMMANDS: Final = {"ingress", "worker"}
+AWAITED_COMMANDS: Final[frozenset[str]] = frozenset()
 AWAITED_SETTINGS: Final[frozenset[str]] = frozenset()
 
 

@@ -178,3 +178,23 @@ def test_an_address_of_qdrant_is_scheme_host_and_port(url: str) -> None:
 def test_writes_that_a_majority_of_replicas_may_not_have_are_refused(replicas: int, writes: int) -> None:
     with pytest.raises(ValidationError, match="a majority"):
         Settings(qdrant_replicas=replicas, qdrant_write_replicas=writes)
+
+
+def test_metrics_are_off_unless_an_address_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, meant in {"": None, "127.0.0.1:9464": "127.0.0.1:9464"}.items():
+        monkeypatch.setenv("FACEID_METRICS_LISTEN", given)
+        assert Settings().metrics_listen == meant
+    with pytest.raises(ValidationError):
+        Settings(metrics_listen="9464")
+
+
+def test_roles_are_known_ones_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().roles == ("face", "registrar", "relay", "retention")
+    monkeypatch.setenv("FACEID_ROLES", " retention, face,face")
+    assert Settings().roles == ("retention", "face")
+    monkeypatch.setenv("FACEID_ROLES", "face,webhooks")
+    with pytest.raises(ValidationError, match="no role webhooks; the roles are face, registrar, relay, ret"):
+        Settings()
+    monkeypatch.setenv("FACEID_ROLES", " ")
+    with pytest.raises(ValidationError, match="one role at least"):
+        Settings()

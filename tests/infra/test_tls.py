@@ -3,7 +3,9 @@
 import asyncio
 import ssl
 import stat
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
@@ -176,6 +178,17 @@ async def test_a_restart_serves_the_same_certificate(folder: Path, clock: Manual
     assert (folder / "server.pem").read_bytes() == before
 
 
+def test_ingresses_that_share_the_folder_make_one_certificate(folder: Path, clock: ManualClock) -> None:
+    begin = threading.Barrier(8)
+
+    def current(_: int) -> bytes:
+        begin.wait()
+        return LocalCertificate(folder, HOSTS, clock).current().certificate_file.read_bytes()
+
+    with ThreadPoolExecutor(8) as ingresses:
+        assert len(set(ingresses.map(current, range(8)))) == 1
+
+
 async def test_fewer_hosts_get_a_certificate_of_the_same_authority(folder: Path, clock: ManualClock) -> None:
     LocalCertificate(folder, HOSTS, clock).current()
     fewer = PublicHosts.parse(["north.door.example"])
@@ -240,7 +253,7 @@ def test_an_ending_authority_is_replaced_by_set_up_and_an_ended_one_serves_nobod
 def test_keys_are_private_and_the_certificate_for_clients_is_not(folder: Path, clock: ManualClock) -> None:
     LocalCertificate(folder, HOSTS, clock).current()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    assert modes == {"authority.pem": 0o600, "server.pem": 0o600, "ca.pem": 0o644}
+    assert modes == {"authority.pem": 0o600, "server.pem": 0o600, "ca.pem": 0o644, "lock": 0o600}
     assert b"PRIVATE" not in (folder / "ca.pem").read_bytes()
 
 

@@ -3,7 +3,7 @@ model."""
 
 import io
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from schemas.records import Member
 from tests.calibration import CALIBRATION
 from tests.ingress.conformance import check_answer
 from tests.ingress.worker import Worker
+from tests.stores import Servers
 
 PASSWORD = "correct horse battery"
 MODEL = ModelStamp(id="test", version="1")
@@ -75,8 +76,28 @@ def overrides() -> dict[str, Any]:
     return {}
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test on the stores that `--stores` asks for."""
+    if "stores" not in metafunc.fixturenames:
+        return
+    asked, marks = metafunc.config.getoption("--stores"), {m.name for m in metafunc.definition.iter_markers()}
+    on_servers = asked == "distributed" or (asked == "both" and "on_servers" in marks)
+    chosen: list[Any] = ["embedded"] if asked != "distributed" or "embedded" in marks else []
+    if on_servers and "embedded" not in marks:
+        chosen.append(pytest.param("distributed", marks=pytest.mark.system))
+    metafunc.parametrize(
+        "stores", chosen, scope="session", ids=lambda name: None if name == "embedded" else name
+    )
+
+
 @pytest.fixture
-def settings(tmp_path: Path, overrides: Mapping[str, Any]) -> Settings:
+def servers(stores: str, request: pytest.FixtureRequest) -> Servers | None:
+    """Those that the test runs on; None for embedded stores."""
+    return request.getfixturevalue("real_servers") if stores == "distributed" else None
+
+
+@pytest.fixture
+def settings(tmp_path: Path, overrides: Mapping[str, Any], servers: Servers | None) -> Iterator[Settings]:
     given: dict[str, Any] = {
         "data_dir": tmp_path / "data",
         "master_key_file": tmp_path / "keys" / "master.key",
@@ -84,7 +105,10 @@ def settings(tmp_path: Path, overrides: Mapping[str, Any]) -> Settings:
         "listen": "127.0.0.1:0",
         "drain_s": 5,
     }
-    return Settings(**{**given, **overrides})
+    on_servers: Mapping[str, Any] = servers.settings if servers is not None else {}
+    yield Settings(**{**given, **on_servers, **overrides})
+    if servers is not None:
+        servers.forget()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from uuid import UUID
 import pytest
 
 from infra.broker.port import BrokerUnavailable
-from infra.broker.sqlite import SqliteBroker
 from infra.clock import ManualClock
 from infra.repositories.collections import JOBS
 from schemas.jobs import JobKind, JobState
@@ -17,6 +16,8 @@ from tests.ingress.worker import Worker, removed
 from workers.ending import Finisher
 from workers.relay import Relay
 from workers.sweeping import Sweeper
+
+pytestmark = pytest.mark.on_servers
 
 NOW = {"Prefer": "respond-async"}
 
@@ -88,7 +89,7 @@ async def test_a_deletion_that_could_not_be_published_is_published_by_the_sweep(
         raise BrokerUnavailable
 
     with monkeypatch.context() as patched:
-        patched.setattr(SqliteBroker, "publish", down)
+        patched.setattr(type(client.services.broker), "publish", down)
         answer = await client.call("DELETE", user if of_user else face)
     assert (answer.status, answer.code) == (503, "unavailable")
     assert (await client.call("GET", face)).code == "not_found", "denied nonetheless"

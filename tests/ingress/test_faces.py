@@ -16,6 +16,8 @@ from schemas.records import FaceState
 from tests.ingress.conftest import Client, form, jpeg, keep_photo, user_ids
 from tests.ingress.worker import Worker
 
+pytestmark = pytest.mark.on_servers
+
 UNKNOWN = "0198c0de-0000-7000-8000-000000000001"
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from infra.documents.port import DocumentsUnavailable
 from ingress.server import serve_ingress
+from ingress.workers_seen import WorkersSeen
 from schemas.problem_types import PROBLEM_TYPES
 from tests.ingress.conftest import PASSWORD, Client, form
 from tests.ingress.worker import Worker
@@ -99,6 +100,23 @@ async def test_what_is_not_ready_is_named(stranger: Client, monkeypatch: pytest.
     assert answer.body["ready"] is False
     assert answer.body["parts"]["documents"] == "unavailable"
     assert answer.body["parts"]["model"] == "loading"
+
+
+async def test_an_ingress_alone_is_ready_without_workers_and_tells_that_there_are_none(
+    client: Client, tls_folder: Path
+) -> None:
+    """It accepts jobs, which wait: were it taken out of service for that, nobody could accept them."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls_folder / "server.pem")
+    workers = WorkersSeen(client.services)
+    alone = await serve_ingress(client.services, context, workers.parts, host_decides=False)
+    try:
+        other = dataclasses.replace(client, base_url=f"https://127.0.0.1:{alone.port}", port=alone.port)
+        answer = await other.call("GET", "/readyz")
+    finally:
+        await alone.stop()
+    assert (answer.status, answer.body["ready"]) == (200, True)
+    assert answer.body["parts"]["model"] == answer.body["parts"]["index"] == "not known yet"
 
 
 async def test_a_store_that_is_down_is_said_to_be(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

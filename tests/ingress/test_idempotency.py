@@ -13,7 +13,6 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from infra.broker.port import BrokerUnavailable
-from infra.broker.sqlite import SqliteBroker
 from infra.clock import ManualClock
 from infra.repositories.collections import CLAIMS, FACES, JOBS
 from ingress.answers import json_response
@@ -158,6 +157,7 @@ async def test_a_claim_without_a_result_is_taken_up_after_30_seconds(
 ) -> None:
     worker.hold = True
     first = await client.search(headers=NOW)
+    await worker.job()
     clock.advance(29)
     await client.search(headers=NOW)
     assert len(worker.jobs) == 1
@@ -246,17 +246,18 @@ async def test_a_job_that_failed_for_our_part_releases_the_key(client: Client, w
 async def test_a_publish_that_failed_is_picked_up_by_the_retry(
     client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = SqliteBroker.publish
+    broker = type(client.services.broker)
+    publish = broker.publish
 
     async def down(*_: object, **__: object) -> None:
         raise BrokerUnavailable
 
-    monkeypatch.setattr(SqliteBroker, "publish", down)
+    monkeypatch.setattr(broker, "publish", down)
     refused = await enrol(client)
     assert (refused.status, refused.code) == (503, "unavailable")
     (left,) = (await client.services.documents.find(JOBS, client.company_id)).items
     assert left.state is JobState.QUEUED
-    monkeypatch.setattr(SqliteBroker, "publish", publish)
+    monkeypatch.setattr(broker, "publish", publish)
     again = await enrol(client)
     assert (again.status, again.body["job_id"]) == (201, left.id)
     assert await jobs_of(client) == 1
@@ -270,7 +271,7 @@ async def test_a_released_key_takes_other_fields(
         raise BrokerUnavailable
 
     with monkeypatch.context() as patched:
-        patched.setattr(SqliteBroker, "publish", down)
+        patched.setattr(type(client.services.broker), "publish", down)
         assert (await enrol(client)).status == 503
     assert (await enrol(client, "bob")).body["user_id"] == "bob"
     assert (await enrol(client)).code == "idempotency_key_reused"

@@ -134,6 +134,7 @@ async def test_an_answer_within_the_time_preferred_says_so(client: Client) -> No
     assert answer.headers["Preference-Applied"] == "wait=5"
 
 
+@pytest.mark.embedded
 async def test_a_search_that_waits_costs_one_sync(client: Client) -> None:
     documents = client.services.documents
     assert isinstance(documents, SqliteDocuments)

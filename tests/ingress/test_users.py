@@ -10,7 +10,7 @@ import pytest
 from yarl import URL
 
 from infra.clock import Clock, ManualClock
-from infra.documents.sqlite import SqliteDocuments
+from infra.documents.port import Documents
 from infra.repositories.collections import AUDIT_EVENTS, USERS
 from schemas.access import Role
 from schemas.jobs import JobKind
@@ -53,10 +53,11 @@ async def listed(client: Client, query: str = "") -> list[str]:
 @asynccontextmanager
 async def raced(monkeypatch: pytest.MonkeyPatch, client: Client, **change: Any) -> AsyncGenerator[None]:
     """The next change of a user's record meets one that somebody else made just before."""
-    compare_and_set = SqliteDocuments.compare_and_set
+    store = type(client.services.documents)
+    compare_and_set = store.compare_and_set
     pending = True
 
-    async def overtaken(self: SqliteDocuments, *args: Any, **options: Any) -> bool:
+    async def overtaken(self: Documents, *args: Any, **options: Any) -> bool:
         nonlocal pending
         if pending and args[0] is USERS:
             pending = False
@@ -66,7 +67,7 @@ async def raced(monkeypatch: pytest.MonkeyPatch, client: Client, **change: Any) 
         return await compare_and_set(self, *args, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(SqliteDocuments, "compare_and_set", overtaken)
+        patched.setattr(store, "compare_and_set", overtaken)
         yield
     assert not pending
 

@@ -30,7 +30,10 @@ COMMANDS = (
     *((name,) for name in ("login", "logout", "enroll", "search", "verify", "detect", "logs", "reindex")),
     *((name,) for name in ("lag", "pause", "resume")),
     *(("deadletters", name) for name in ("list", "show", "replay", "drop")),
-    *((name,) for name in ("reconcile", "setup", "serve", "config", "demo", "calibrate")),
+    *(
+        (name,)
+        for name in ("reconcile", "setup", "serve", "ingress", "worker", "config", "demo", "calibrate")
+    ),
     *(("users", name) for name in ("list", "show", "delete")),
     *(("faces", name) for name in ("list", "show", "delete")),
     *(("jobs", name) for name in ("list", "show")),

@@ -4,6 +4,7 @@ model."""
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -20,10 +21,11 @@ from infra.vectors.port import Vectors
 from schemas.jobs import JobRecord, JobState, Outcome
 from schemas.messages import EnrolmentFields, SearchFields
 from schemas.results import Location
-from tests.workers.conftest import CALIBRATION, COLLECTION, MODEL
+from tests.workers.conftest import COLLECTION, MODEL
 from workers.host import WorkerHost
 from workers.measuring import measure_index
 from workers.recognition.compute import Compute
+from workers.roles import Index, OtherModel
 
 # Real processes are killed and started again here, which takes too long for the quick part.
 pytestmark = pytest.mark.system
@@ -51,7 +53,9 @@ async def working(services: Services, vectors: Vectors) -> AsyncGenerator[Worker
     child = ChildProcess("compute", "tests.workers.compute_stand_in", arguments={}, start_timeout_s=30)
     await child.start()
     try:
-        host = WorkerHost(services, vectors, COLLECTION, Compute(child, open_timeout_s=1), CALIBRATION)
+        host = WorkerHost(
+            services, index=Index(vectors, COLLECTION), compute=Compute(child, open_timeout_s=1)
+        )
         await host.prepare()
         running = asyncio.create_task(host.run())
         try:
@@ -214,3 +218,66 @@ async def test_the_index_is_measured_against_the_records(
         assert services.metrics.value("faceid_index_pending_changes") == 1
     await measure_index(services, vectors, COLLECTION)
     assert services.metrics.value("faceid_index_pending_changes") == 0, "draining has made it safe on disk"
+
+
+async def test_roles_share_the_work_between_processes_and_need_no_more_than_their_own(
+    services: Services, vectors: Vectors, company_id: UUID
+) -> None:
+    """One process has the model and no index to write, another the index and no model, a third neither."""
+    child = ChildProcess("compute", "tests.workers.compute_stand_in", arguments={}, start_timeout_s=30)
+    await child.start()
+    index, compute = Index(vectors, COLLECTION), Compute(child, open_timeout_s=1)
+    hosts = [
+        WorkerHost(services, ["face"], index=index, compute=compute),
+        WorkerHost(services, ["registrar", "retention"], index=index, compute=None),
+        WorkerHost(services, ["relay"], index=None, compute=None),
+    ]
+    assert [await host.check() for host in hosts] == [
+        {"model": "ready", "index": "ready"},
+        {"index": "ready"},
+        {},
+    ]
+    for host in hosts:
+        await host.prepare()
+    async with asyncio.TaskGroup() as group:
+        for host in hosts:
+            group.create_task(host.run())
+        job = await enroll(services, company_id, "u-1", "face 1 0")
+        (enrolled,) = await ended(services, company_id, job)
+        (found,) = await ended(services, company_id, await search(services, company_id, "face 1 1"))
+        await asyncio.gather(*(host.drain(20) for host in hosts))
+    await child.close()
+    assert (enrolled.http_status, found.outcome) == (201, Outcome.MATCHED)
+
+
+async def test_a_role_is_refused_where_its_process_has_not_what_it_needs(services: Services) -> None:
+    for role in ("face", "registrar", "retention"):
+        with pytest.raises(ValueError, match="needs"):
+            WorkerHost(services, [role], index=None, compute=None)
+
+
+async def test_a_worker_with_other_weights_than_the_model_of_all_does_not_start(
+    services: Services, vectors: Vectors
+) -> None:
+    child = ChildProcess("compute", "tests.workers.compute_stand_in", arguments={}, start_timeout_s=30)
+    await child.start()
+    others = replace(services, model=MODEL.model_copy(update={"version": "2"}))
+    index, compute = Index(vectors, COLLECTION), Compute(child, open_timeout_s=1)
+    host = WorkerHost(others, ["face"], index=index, compute=compute)
+    with pytest.raises(OtherModel):
+        await host.prepare()
+    await child.close()
+
+
+async def test_a_search_does_not_wait_for_the_enrolments_that_were_queued_before_it(
+    services: Services, vectors: Vectors, company_id: UUID
+) -> None:
+    jobs = [await enroll(services, company_id, f"u-{number}", f"face {number} 0") for number in range(200)]
+    asked = await search(services, company_id, "face 3 0")
+    async with working(services, vectors):
+        (searched,) = await ended(services, company_id, asked)
+        enrolled = await ended(services, company_id, *jobs)
+    assert searched.ended_at is not None
+    assert {job.http_status for job in enrolled} == {201}
+    before = [job for job in enrolled if job.ended_at is not None and job.ended_at < searched.ended_at]
+    assert len(before) < len(jobs) / 10

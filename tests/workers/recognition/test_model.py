@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas.calibration import Calibration
-from workers.recognition.model import calibrated_model, calibration_path
+from workers.recognition.model import calibrated_model, calibration_path, known_model
 from workers.recognition.parameters import PIPELINE, PROJECTION_RECIPE
 from workers.recognition.preparation import CASIA_TENSORS_SHA256
 from workers.recognition.weights import ModelFiles, ModelName, ProjectionStamp, WeightsError, WeightsStamp
@@ -61,6 +61,12 @@ def test_the_version_changes_with_the_calibration(calibrations: Path) -> None:
     changed["tail_slope"] += 1
     calibrations.write_text(json.dumps(changed))
     assert calibrated_model(files()).stamp.version != before.version
+
+
+def test_the_model_is_known_without_its_weights() -> None:
+    """An ingress, which has none, must name the same model as the workers, which do."""
+    known, loaded = known_model("casia-webface"), calibrated_model(files())
+    assert (known.stamp, known.calibration) == (loaded.stamp, loaded.calibration)
 
 
 def test_a_model_without_its_calibration_is_not_used(calibrations: Path) -> None:
