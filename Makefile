@@ -16,7 +16,7 @@ uv_compile := .venv/bin/python -m uv pip compile --quiet --universal --python-ve
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: environment
 environment:
@@ -44,6 +44,13 @@ test: setup ## Run every test, those of the whole service included
 test-distributed: setup ## Run all tests of the HTTPS API on Kafka, MongoDB, Qdrant and S3 servers
 	@.venv/bin/python -m tests.servers
 	@$(pytest) tests/ingress --stores distributed $(PYTEST_ARGS)
+
+.PHONY: chaos
+chaos: setup ## Kill everything at random under load, and see that nothing is lost (long)
+	@.venv/bin/python -m scripts.photos
+	@.venv/bin/python -m tests.servers
+	@.venv/bin/python -m tests.chaos --stores embedded $(CHAOS_ARGS)
+	@.venv/bin/python -m tests.chaos --stores distributed $(CHAOS_ARGS)
 
 .PHONY: check
 check: lint ## Lint and run the quick tests (no weights needed, under 2 minutes)

@@ -5,6 +5,8 @@ What must not stand in an environment (a password, an address with one in it) ma
 `FACEID_SECRETS_DIR`: containers are given secrets so.
 """
 
+# long because: it is the one place that says what can be set, a field or two of each thing that is set
+
 import os
 import re
 from pathlib import Path

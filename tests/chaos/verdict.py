@@ -34,7 +34,7 @@ async def faults(settings: Settings, galleries: Mapping[UUID, Sequence[Life]]) -
         services = await stack.enter_async_context(
             open_services(settings, model.stamp, model.calibration, SystemClock())
         )
-        vectors = await stack.enter_async_context(open_vectors(settings, model.stamp))
+        vectors = await stack.enter_async_context(open_vectors(settings, model.stamp, SystemClock()))
         return [
             f"{company_id}: {fault}"
             for company_id, lives in galleries.items()

@@ -29,8 +29,10 @@ def check_settings(given: Mapping[str, str], where: str) -> None:
     assert not unknown, f"{where}: {sorted(unknown)} are no settings"
     # A folder that is asked for must be there, and that of the container is not.
     values = {field: given[name] for field, name in names.items() if field != "secrets_dir"}
-    # The addresses that hold passwords come from files.
+    # Passwords, and addresses that hold one, come from files, the rest from the environment.
     in_files = {"mongodb_url": "mongodb://from-a-file/"}
+    if {"kafka_user", "kafka_password"} & values.keys():
+        in_files |= {"kafka_user": "elsewhere", "kafka_password": "elsewhere"}
     Settings.model_validate(
         {**in_files, **{field: value for field, value in values.items() if "$" not in value}}
     )

@@ -1,5 +1,7 @@
 """The client's tests use the ingress as its own tests do: real HTTPS over real stores."""
 
+import pytest
+
 from tests.ingress.conftest import (
     client,
     clock,
@@ -23,3 +25,8 @@ __all__ = [
     "tls_folder",
     "worker",
 ]
+
+
+@pytest.fixture
+def servers() -> None:
+    """The client does not know which stores there are: embedded ones."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -121,8 +122,18 @@ def test_without_room_nothing_is_begun(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as in a terminal: what is run in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_no_folder_behind(tmp_path: Path, signum: signal.Signals) -> None:
+def test_an_interrupted_run_leaves_no_folder_behind(
+    tmp_path: Path, signum: signal.Signals, interruptible: None
+) -> None:
     closed: list[bool] = []
 
     async def interrupted(folder: Path) -> None:
