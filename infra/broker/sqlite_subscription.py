@@ -174,8 +174,9 @@ class SqliteSubscription(Subscription):
             )
         for partition_id, position in positions.items():
             partition = self._partitions[partition_id]
-            partition.committed = max(partition.committed, position.next_offset)
-            partition.marked = max(partition.marked, position.handed_out)
+            partition.saved(
+                max(partition.committed, position.next_offset), max(partition.marked, position.handed_out)
+            )
 
     def _hand_out(self, spans: Sequence[Span], stored: Sequence[StoredMessage]) -> list[Delivery]:
         # Where something was given back meanwhile, it is read from there on instead.

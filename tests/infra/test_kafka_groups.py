@@ -13,7 +13,7 @@ from infra.broker.kafka.broker import KafkaBroker, KafkaOptions
 from infra.broker.port import Broker, BrokerUnavailable, Delivery, OutgoingMessage, Topic
 from infra.broker.window import Window
 from infra.clock import SystemClock
-from tests.contract.broker_adapters import kafka_options
+from tests.contract.broker_adapters import kafka_options, receive
 from tests.servers import kafka as kafka_servers
 from tests.servers.kafka import KafkaServer
 
@@ -247,3 +247,27 @@ async def test_nothing_is_lost_or_doubled_while_the_broker_is_killed(tmp_path: P
         await member.leave()
         await publisher.close()
     assert set(ledger.values) == set(numbered(0, 300))
+
+
+async def test_every_call_ends_while_the_broker_answers_nothing(tmp_path: Path) -> None:
+    with kafka_servers.running(tmp_path / "kafka") as server:
+        broker = KafkaBroker(kafka_options(server.plain, tmp_path))
+        await broker.start([WIDE])
+        subscription = await broker.subscribe(WIDE, GROUP)
+        await publish(broker, WIDE, numbered(0, 4))
+        deliveries = await receive(subscription, 4)
+        server.pause()
+        try:
+            async with asyncio.timeout(40):
+                ended = await asyncio.gather(
+                    publish(broker, WIDE, ["late"]),
+                    subscription.done(deliveries),
+                    broker.lag(WIDE, GROUP),
+                    broker.ping(),
+                    return_exceptions=True,
+                )
+                await subscription.close()
+                await broker.close()
+        finally:
+            server.go_on()
+    assert [type(error) for error in ended] == [BrokerUnavailable] * 4

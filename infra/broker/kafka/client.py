@@ -1,7 +1,6 @@
 """aiokafka, which ships no types, behind those that the adapter uses. Nothing else imports it."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, Protocol, cast
@@ -35,7 +34,7 @@ REFUSED_LOGIN: Final = (SaslAuthenticationFailed, UnsupportedSaslMechanismError)
 # aiokafka gives up a single request after this; each of our calls has a shorter limit of its own. Longer than
 # a rebalance may keep a member waiting.
 _REQUEST_MS: Final = 15_000
-_STOP_S: Final = 3.0
+_STOP_S: Final = 2.0
 
 
 class Record(Protocol):
@@ -211,10 +210,9 @@ def is_dead(consumer: Consumer) -> bool:
 async def stop_consumer(consumer: Consumer) -> None:
     """Leave the group and close the connections, in limited time whatever the broker does."""
     insides: Any = consumer
-    if await _ended(insides.stop()):
-        return
-    # It was cut off where it waited for the broker: what it had not come to.
-    for part in (insides._fetcher, insides._client):
+    # What its `stop` does, which waits for the broker at each step, for as long as that takes.
+    insides._closed = True
+    for part in (insides._coordinator, insides._fetcher, insides._client):
         if part is not None:
             await _ended(part.close())
 
@@ -222,20 +220,18 @@ async def stop_consumer(consumer: Consumer) -> None:
 async def stop_producer(producer: Producer) -> None:
     """Send what is under way and close the connections, in limited time whatever the broker does."""
     insides: Any = producer
-    stopping = asyncio.ensure_future(insides.stop())
-    done, _ = await asyncio.wait([stopping], timeout=_STOP_S)
-    if not done:
-        insides._message_accumulator.fail_all(KafkaError("closed"))
-    await _ended(stopping)
+    insides._closed = True
+    for part in (insides._message_accumulator, insides._sender, insides.client):
+        await _ended(part.close())
 
 
-async def _ended(work: Awaitable[None]) -> bool:
-    """Whether it came to its end in time. It runs as a task of its own: it may raise CancelledError."""
+async def _ended(work: Awaitable[None]) -> None:
+    """Let it end, or end it. It runs as a task of its own: it may raise CancelledError."""
     task = asyncio.ensure_future(work)
     try:
-        done, _ = await asyncio.wait([task], timeout=_STOP_S)
+        await asyncio.wait([task], timeout=_STOP_S)
     finally:
         task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await task
-    return bool(done) and not task.cancelled() and task.exception() is None
+    done, _ = await asyncio.wait([task], timeout=_STOP_S)
+    if done and not task.cancelled():
+        task.exception()  # whatever it is, it was told in the log

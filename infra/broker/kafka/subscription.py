@@ -267,8 +267,7 @@ class KafkaSubscription(Subscription):
             return
         if assignment == self._assignment:
             for number, (at, mark) in offsets.items():
-                self._positions[number].committed = at
-                self._positions[number].marked = mark
+                self._positions[number].saved(at, mark)
 
     def _check_open(self) -> None:
         if self._closed:
