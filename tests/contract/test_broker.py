@@ -15,9 +15,13 @@ from uuid import uuid4
 
 import pytest
 
+from infra.broker.dead_letters import BrokerDeadLetters, DeadLetter
+from infra.broker.delivery import UNREADABLE, Backoff, DeliveryPolicy, outcome_of
 from infra.broker.port import Broker, BrokerError, Delivery, Lag, OutgoingMessage, Subscription, Topic
-from infra.clock import ManualClock
+from infra.broker.window import Window
+from infra.clock import ManualClock, SystemClock
 from infra.refused import StoreRefused
+from schemas.messages import SCHEMA_VERSION, MessageUnreadable, decode_message
 from tests.contract.broker_adapters import (
     ADAPTERS,
     EVENTS,
@@ -27,6 +31,8 @@ from tests.contract.broker_adapters import (
     open_broker,
     receive,
 )
+from tests.infra import message_examples as examples
+from tests.infra.house import NoAttempts
 
 PLENTY = 1 << 30
 
@@ -449,6 +455,40 @@ async def test_closing_an_inbox_wakes_its_receiver(broker: Broker) -> None:
 
 async def test_ping(broker: Broker) -> None:
     await broker.ping()
+
+
+# Versions.
+
+
+async def test_a_message_of_an_unknown_version_goes_to_the_dead_letters(
+    adapter: Adapter, tmp_path: Path
+) -> None:
+    letters, clock = Topic("letters", 1, keyed=False, retention_s=60), SystemClock()
+    unknown = examples.message(*examples.BODIES["search"], version=SCHEMA_VERSION + 1)
+    async with open_broker(adapter, tmp_path, clock, [JOBS, letters]) as broker:
+        await broker.publish(JOBS, [OutgoingMessage(b"k", unknown)])
+        window = Window(
+            *(broker, JOBS, "g"),
+            policy=DeliveryPolicy(backoff=Backoff(first_s=0.01)),
+            clock=clock,
+            attempts=NoAttempts(),
+            dead_letters=BrokerDeadLetters(broker, letters, clock),
+        )
+
+        async def work() -> None:
+            while taken := await window.next_batch(1, PLENTY):
+                with pytest.raises(MessageUnreadable) as raised:
+                    decode_message(taken[0].value)
+                await window.settle(taken, outcome_of(raised.value))
+
+        async with window:
+            working = asyncio.create_task(work())
+            (dead,) = await receive(await broker.subscribe(letters, "g"), 1)
+            window.stop()
+            await working
+        letter = DeadLetter.unpack(dead.value)
+        assert (letter.value, letter.cause, letter.attempts) == (unknown, UNREADABLE, 3)
+        assert (await broker.lag(JOBS, "g")).messages == 0
 
 
 # Being killed.

@@ -14,6 +14,7 @@ from infra.broker.port import Broker, BrokerUnavailable, Delivery, OutgoingMessa
 from infra.broker.window import Window
 from infra.clock import SystemClock
 from tests.contract.broker_adapters import kafka_options, receive
+from tests.infra.house import NoAttempts
 from tests.servers import kafka as kafka_servers
 from tests.servers.kafka import KafkaServer
 
@@ -23,16 +24,6 @@ WIDE = Topic("wide", partitions=6, keyed=False, retention_s=3600)
 KEYED = Topic("keyed", partitions=6, keyed=True, retention_s=3600)
 EVENTS = Topic("events", partitions=4, keyed=True, retention_s=3600)
 GROUP = "workers"
-
-
-class NoAttempts:
-    """Redelivered messages are always begun with once more."""
-
-    async def count(self, key: str) -> int:
-        return 0
-
-    async def record(self, key: str) -> int:
-        return 1
 
 
 class NoDeadLetters:
