@@ -86,6 +86,11 @@ def test_the_library_of_s3_stays_behind_its_adapter() -> None:
     assert all(path.match("infra/objects/s3*.py") for path in users), users
 
 
+def test_aiokafka_has_one_module() -> None:
+    users = [path for path in SOURCES if "aiokafka" in map(top, imported_modules(path))]
+    assert list(map(str, users)) == ["infra/broker/kafka/client.py"]
+
+
 def test_motor_has_one_module() -> None:
     users = {path for path in SOURCES if "motor" in map(top, imported_modules(path))}
     assert len(users) <= 1, f"motor is imported in {users}"

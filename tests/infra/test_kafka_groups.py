@@ -3,14 +3,21 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from infra.broker.delivery import DeliveryPolicy, Done
 from infra.broker.kafka.broker import KafkaBroker, KafkaOptions
-from infra.broker.port import Broker, BrokerUnavailable, Delivery, OutgoingMessage, Topic
+from infra.broker.port import (
+    Broker,
+    BrokerUnavailable,
+    Delivery,
+    OutgoingMessage,
+    Subscription,
+    Topic,
+)
 from infra.broker.window import Window
 from infra.clock import SystemClock
 from tests.contract.broker_adapters import kafka_options, receive
@@ -262,3 +269,38 @@ async def test_every_call_ends_while_the_broker_answers_nothing(tmp_path: Path) 
         finally:
             server.go_on()
     assert [type(error) for error in ended] == [BrokerUnavailable] * 4
+
+
+async def test_a_named_member_that_restarts_finds_its_partitions_and_disturbs_nobody(
+    options: KafkaOptions, publisher: Broker
+) -> None:
+    changes: list[int] = []
+    named = [replace(options, instance=name, session_s=10) for name in ("one", "two")]
+    one, two = KafkaBroker(named[0]), KafkaBroker(named[1])
+    await one.start([WIDE])
+    await two.start([WIDE])
+    staying = await one.subscribe(WIDE, GROUP, on_revoked=changes.extend)
+    await two.subscribe(WIDE, GROUP)
+    await publish(publisher, WIDE, numbered(0, 40))
+    taken = await fetched_some(staying)
+    before = len(changes)
+    await two.close()
+    again = KafkaBroker(named[1])
+    await again.start([WIDE])
+    rest = await receive(await again.subscribe(WIDE, GROUP), 40 - len(taken))
+    assert {(delivery.partition, delivery.offset) for delivery in rest}.isdisjoint(
+        (delivery.partition, delivery.offset) for delivery in taken
+    )
+    assert len(changes) == before
+    await again.close()
+    await one.close()
+
+
+async def fetched_some(subscription: Subscription) -> list[Delivery]:
+    """All that a member can get now, once it has only a part of the partitions."""
+    found: list[Delivery] = []
+    while not found:
+        found = await subscription.fetch(max_messages=1000, max_bytes=1 << 30, wait_s=1)
+    while more := await subscription.fetch(max_messages=1000, max_bytes=1 << 30, wait_s=0.5):
+        found += more
+    return found
