@@ -276,3 +276,15 @@ class WorkerSign(Record):
     """`ready`, or what it is instead, of each part that only the worker sees."""
     seen_at: datetime
     expires_at: datetime
+
+
+class Migration(Record):
+    """That a company is being copied here from another installation, or was. Its own record (`Company`) comes
+    last: until that is there, nothing of it counts. The `id` is the company's."""
+
+    origin: str
+    """Tells installations apart: a hash of where the other keeps its records."""
+    begun_at: datetime
+    finished_at: datetime | None = None
+    counts: dict[str, int] = Field(default_factory=dict[str, int])
+    """How many of each the check has found, on both sides the same."""

@@ -111,7 +111,7 @@ class Reconciler:
             point = found.get(UUID(record.id))
             if point is None:
                 faults.append((record, Fault.NO_POINT))
-            elif not _alike(point, point_of(key, record, users.get(record.user_hash or ""))):
+            elif not alike(point, point_of(key, record, users.get(record.user_hash or ""))):
                 faults.append((record, Fault.OTHER_POINT))
         return faults
 
@@ -155,7 +155,8 @@ class Reconciler:
             after = page.next_key
 
 
-def _alike(point: Point, right: Point) -> bool:
+def alike(point: Point, right: Point) -> bool:
+    """Whether an index entry says what it should."""
     same = (point.user_hash, set(point.groups), point.change) == (
         right.user_hash,
         set(right.groups),

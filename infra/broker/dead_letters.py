@@ -1,8 +1,9 @@
 """The dead-letter topic: messages that could not be dealt with, as they were, and why."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgpack
 
@@ -61,3 +62,28 @@ class BrokerDeadLetters:
             died_at=self._clock.now(),
         )
         await self._broker.publish(self._topic, [OutgoingMessage(delivery.key, letter.pack())])
+
+
+OPERATORS: Final = "operators"
+"""The group of those who look at dead letters."""
+
+_PAGE: Final = 50
+_PAGE_BYTES: Final = 16 * 2**20
+_WAIT_S: Final = 5.0
+
+
+async def stored_letters(broker: Broker, topic: Topic) -> AsyncGenerator[Delivery]:
+    """Everything on the dead-letter topic, oldest first. Nothing is marked as done, so that all of it is
+    there for the next reader. On one machine there can be one reader at a time."""
+    subscription = await broker.subscribe(topic, OPERATORS)
+    try:
+        left = (await broker.lag(topic, OPERATORS)).messages
+        while left > 0:
+            page = await subscription.fetch(max_messages=_PAGE, max_bytes=_PAGE_BYTES, wait_s=_WAIT_S)
+            if not page:
+                return
+            left -= len(page)
+            for delivery in page:
+                yield delivery
+    finally:
+        await subscription.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -114,7 +115,8 @@ class CompanyKeys:
             if cached is not None:
                 return cached
             forgotten, read_at_s = self._forgotten, self._clock.monotonic_s()
-            key = self._unwrapped(company_id, await self._store.get(company_id))
+            stored = await self._store.get(company_id)
+            key = CompanyKey(company_id, self._opened(company_id, stored), self._entropy)
             # What was forgotten while it was read may be gone: use it this once, as if it had come sooner.
             if forgotten == self._forgotten:
                 self._keep(company_id, key, read_at_s)
@@ -130,6 +132,20 @@ class CompanyKeys:
         )
         await self._store.create(company_id, wrapped)
         return CompanyKey(company_id, key, self._entropy)
+
+    async def adopt(self, company_id: UUID, other: "CompanyKeys") -> None:
+        """Keep here, too, the key that another store has of a company, wrapped by the same master key.
+
+        When this returns, what is kept has been read again and opens to the same key. Raises CompanyKeyGone,
+        MasterKeyMismatch or KeyStoreCorrupt, and CompanyKeyExists for a company that has another key here.
+        """
+        theirs = await other._store.get(company_id)
+        key = self._opened(company_id, theirs)
+        with suppress(CompanyKeyExists):
+            await self._store.create(company_id, theirs)
+        if self._opened(company_id, await self._store.get(company_id)) != key:
+            raise CompanyKeyExists(company_id)
+        self.forget(company_id)
 
     async def destroy(self, company_id: UUID) -> bool:
         """Destroy the company's key, and with it all that was sealed; False if it was gone already."""
@@ -163,10 +179,10 @@ class CompanyKeys:
         if entry is not None:
             entry.expiry.cancel()
 
-    def _unwrapped(self, company_id: UUID, stored: WrappedKey) -> CompanyKey:
+    def _opened(self, company_id: UUID, stored: WrappedKey) -> bytes:
         if stored.master_fingerprint != self._master.fingerprint:
             raise MasterKeyMismatch(stored.master_fingerprint, self._master.fingerprint)
         try:
-            return CompanyKey(company_id, self._master.unwrap(company_id, stored.wrapped), self._entropy)
+            return self._master.unwrap(company_id, stored.wrapped)
         except Unsealable:
             raise KeyStoreCorrupt(f"company {company_id}") from None

@@ -15,6 +15,7 @@ from schemas.records import (
     IndexMark,
     Login,
     Member,
+    Migration,
     Session,
     Turn,
     User,
@@ -78,6 +79,7 @@ ATTEMPTS: Final = Collection("attempts", Attempts, expires_field="expires_at")
 CLAIMS: Final = Collection("claims", Claim, expires_field="expires_at")
 TURNS: Final = Collection("turns", Turn)
 WORKER_SIGNS: Final = Collection("worker_signs", WorkerSign, expires_field="expires_at")
+MIGRATIONS: Final = Collection("migrations", Migration)
 
 ALL: Final[tuple[Collection[Any], ...]] = (
     COMPANIES,
@@ -95,4 +97,5 @@ ALL: Final[tuple[Collection[Any], ...]] = (
     CLAIMS,
     TURNS,
     WORKER_SIGNS,
+    MIGRATIONS,
 )

@@ -180,6 +180,30 @@ async def test_a_wrong_master_key_is_noticed(keys: CompanyKeys, store: KeyStore,
     await keys.check()
 
 
+async def test_a_key_is_adopted_from_another_store_of_the_same_master(
+    keys: CompanyKeys, store: KeyStore, clock: ManualClock, tmp_path: Path
+) -> None:
+    key = await keys.create(COMPANY)
+    other = CompanyKeys(MASTER, FileKeyStore(tmp_path / "other"), clock)
+    await other.initialise()
+    for _ in range(2):
+        await other.adopt(COMPANY, keys)
+    assert (await other.get(COMPANY)).lookup("a", "b") == key.lookup("a", "b")
+    await keys.adopt(COMPANY, keys)  # One store on both sides.
+    await keys.destroy(COMPANY)
+    await other.get(COMPANY)
+    with pytest.raises(CompanyKeyGone):
+        await other.adopt(COMPANY, keys)
+    another = await keys.create(COMPANY)
+    with pytest.raises(CompanyKeyExists):
+        await other.adopt(COMPANY, keys)
+    assert (await other.get(COMPANY)).lookup("a", "b") != another.lookup("a", "b")
+    foreign = CompanyKeys(MasterKey(bytes(32)), FileKeyStore(tmp_path / "foreign"), clock)
+    await foreign.initialise()
+    with pytest.raises(MasterKeyMismatch):
+        await foreign.adopt(COMPANY, keys)
+
+
 async def test_a_swapped_or_altered_entry_is_an_error_and_not_a_deleted_company(
     keys: CompanyKeys, store: KeyStore
 ) -> None:
