@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from scripts.commands import history, operating, organisation, people, recognition, session, upkeep
+from scripts.commands import history, moving, operating, organisation, people, recognition, session, upkeep
 from scripts.commands.terminal import AsJson, Exit, Output, complain
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ app.command()(operating.lag)
 app.add_typer(operating.deadletters, name="deadletters")
 app.command()(operating.pause)
 app.command()(operating.resume)
+app.command()(moving.migrate)
 
 LfwFolder = Annotated[Path, typer.Option("--lfw", help="Folder of LFW deep-funneled with the View-1 lists.")]
 

@@ -5,6 +5,8 @@ from infra.child import ChildStartFailed
 from infra.folder_lock import FolderInUse
 from infra.keys.errors import KeyFault
 from infra.refused import StoreRefused
+from infra.repositories.migrations import MigrationRefused
+from infra.settings_file import SettingsFileFault
 from infra.tls.errors import TlsFault
 from scripts.bench.no_room import NoRoom
 from scripts.packages import PackageUnavailable
@@ -15,9 +17,11 @@ FAULTS: tuple[type[Exception], ...] = (
     ChildStartFailed,
     FolderInUse,
     KeyFault,
+    MigrationRefused,
     NoRoom,
     PackageUnavailable,
     ServiceNotStarted,
+    SettingsFileFault,
     StoreRefused,
     TlsFault,
     WeightsError,

@@ -32,7 +32,17 @@ COMMANDS = (
     *(("deadletters", name) for name in ("list", "show", "replay", "drop")),
     *(
         (name,)
-        for name in ("reconcile", "setup", "serve", "ingress", "worker", "config", "demo", "calibrate")
+        for name in (
+            "reconcile",
+            "migrate",
+            "setup",
+            "serve",
+            "ingress",
+            "worker",
+            "config",
+            "demo",
+            "calibrate",
+        )
     ),
     *(("users", name) for name in ("list", "show", "delete")),
     *(("faces", name) for name in ("list", "show", "delete")),

@@ -20,7 +20,9 @@ from infra.repositories.collections import (
     MEMBERS,
     MIGRATIONS,
     SESSIONS,
+    TURNS,
     USERS,
+    WORKER_SIGNS,
 )
 from schemas.ids import PLATFORM
 from schemas.records import Claim, Login
@@ -45,6 +47,8 @@ LAST: Final = COMPANIES
 STAYS: Final[Mapping[port.Collection[Any], str]] = {
     INDEX_MARKS: "says how far the index beside it is on disk",
     ATTEMPTS: "names messages by their places in the broker beside it",
+    TURNS: "says which of the processes beside it did what last",
+    WORKER_SIGNS: "says which processes are at work beside it",
     MIGRATIONS: "says what came from where to the store that it is in",
 }
 """Copied nowhere, and why."""

@@ -29,6 +29,7 @@ from workers.migrating.refusing import (
     planned,
     refuse_taken_addresses,
     refuse_waiting,
+    refuse_workers,
 )
 from workers.migrating.watching import Watcher
 from workers.reindexing import Reindexed, reindex
@@ -55,6 +56,8 @@ class Migrator:
     async def run(self, only: UUID | None, *, replace: bool) -> list[Compared]:
         """Copy one company, or all, and check them; they are open in the target if everything is the same.
         Raises MigrationRefused, before anything is written."""
+        await refuse_workers(self.source, "source")
+        await refuse_workers(self.target, "target")
         plan = await planned(self.source, self.target, self.origin, only, replace=replace)
         everything = (*plan.copied, *plan.moved)
         await refuse_waiting(self.source, everything, all_of_them=only is None)
@@ -64,6 +67,7 @@ class Migrator:
             await self._begin(company_id)
         await self._copy(plan.copied)
         rows = await self._checked(plan)
+        await refuse_workers(self.source, "source")
         await refuse_waiting(self.source, everything, all_of_them=only is None)
         if all(row.is_same for row in rows):
             for company_id in plan.copied:

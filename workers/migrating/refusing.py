@@ -7,10 +7,12 @@ from uuid import UUID
 
 from infra.broker import topics
 from infra.broker.port import Topic
+from infra.broker.topics import GROUP
 from infra.keys.company import CompanyKeyGone
 from infra.repositories.accounts import is_open
 from infra.repositories.collections import COMPANIES, JOBS, LOGINS, MEMBERS, MIGRATIONS
 from infra.repositories.migrations import MigrationRefused, Migrations
+from infra.repositories.worker_signs import WorkerSigns
 from infra.services import Services
 from schemas.ids import PLATFORM
 from schemas.jobs import JobState
@@ -18,10 +20,11 @@ from schemas.records import Member
 from workers.migrating.carried import Stretch
 from workers.migrating.records import records_of
 from workers.migrating.together import in_pages
-from workers.sweeping import GROUP
 
 _ALL: Final = 1_000_000
 _PAGE: Final = 500
+# Longer than between two signs of a worker that is slow.
+_SIGN_DUE_S: Final = 12.0
 _WORKED: Final[Sequence[Topic]] = tuple(topic for topic in topics.ALL if topic != topics.DEAD_LETTERS)
 
 
@@ -110,6 +113,21 @@ async def refuse_waiting(source: Services, companies: Sequence[UUID], *, all_of_
                 f"{messages} messages wait in topic {topic.name} of the source: start its service until "
                 "none is left (faceid lag), stop it, and begin again"
             )
+
+
+async def refuse_workers(services: Services, side: str) -> None:
+    """Refuse while a worker is at work: it gives signs of life, and each is newer than the last. Ingresses
+    give none, and must be known to be stopped."""
+    signs = WorkerSigns(services.documents, services.clock)
+    before = {sign.id: sign.version for sign in await signs.all()}
+    if not before:
+        return
+    await services.clock.sleep(_SIGN_DUE_S)
+    alive = [sign.id for sign in await signs.all() if before.get(sign.id) != sign.version]
+    if alive:
+        raise MigrationRefused(
+            f"{len(alive)} workers of the {side} are at work: stop them, and the ingresses"
+        )
 
 
 async def refuse_taken_addresses(source: Services, target: Services, companies: Sequence[UUID]) -> None:
