@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from infra.child import (
@@ -25,6 +24,7 @@ from infra.child import (
     ChildTimedOut,
     FrameTooLarge,
 )
+from tests.children import own_children
 
 pytestmark = pytest.mark.system
 
@@ -45,7 +45,7 @@ async def running(**options: Any) -> AsyncGenerator[ChildProcess, None]:
         yield child
     finally:
         await child.close()
-        assert psutil.Process().children() == []
+        assert own_children() == []
 
 
 async def hold(child: ChildProcess, fifo: Path) -> tuple[asyncio.Task[Any], Callable[[], None]]:
@@ -122,7 +122,7 @@ async def test_a_crash_fails_the_calls_in_flight_and_later_ones_find_a_new_child
             await behind
         assert await child.call("pid", timeout_s=TIMEOUT_S) != before
         assert child.restarts == 1
-        assert len(psutil.Process().children()) == 1  # the dead one has been reaped
+        assert len(own_children()) == 1  # the dead one has been reaped
 
 
 async def test_a_child_that_dies_again_and_again_is_started_again_and_again() -> None:
@@ -241,7 +241,7 @@ async def test_a_cancelled_close_leaves_no_process() -> None:
         await closing
     with pytest.raises(ChildDied):
         await hang
-    assert psutil.Process().children() == []
+    assert own_children() == []
 
 
 async def test_who_waits_for_a_child_that_is_not_back_in_time_is_told(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ async def test_a_failed_start_says_why_and_leaves_nothing(options: dict[str, Any
     with pytest.raises(ChildStartFailed, match=message):
         await child.start()
     assert child.state is ChildState.NEW
-    assert psutil.Process().children() == []
+    assert own_children() == []
 
 
 async def test_a_child_gets_no_settings_of_its_host(monkeypatch: pytest.MonkeyPatch) -> None:

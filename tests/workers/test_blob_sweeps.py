@@ -69,7 +69,7 @@ async def died(workshop: Workshop, job: JobRecord) -> None:
         topic="enroll",
         cause="poison",
         attempts=3,
-        wrapped_key=None,
+        wrapped_key=b"sealed",
         blob_key=f"inflight/{job.id}",
         mentions=(),
         died_at=now,

@@ -13,12 +13,12 @@ from pathlib import Path
 from uuid import UUID
 
 import numpy as np
-import psutil
 import pytest
 
 from infra.vectors.edge import EdgeVectors
 from infra.vectors.edge_generations import Generations
 from infra.vectors.port import Point, Template, VectorsError, VectorsUnavailable
+from tests.children import own_children
 from tests.infra.vectors import edge_host
 
 # Index processes are started, killed and rebuilt here, which takes too long for the quick part.
@@ -51,7 +51,7 @@ async def opened(
         yield vectors
     finally:
         await vectors.close()
-    assert psutil.Process().children() == []
+    assert own_children() == []
 
 
 async def status(vectors: EdgeVectors) -> dict[str, int]:
@@ -185,7 +185,7 @@ async def test_a_rebuild_whose_process_is_killed_leaves_the_index_as_it_was(tmp_
     async with opened(tmp_path / "index") as vectors:
         await vectors.upsert(COMPANY, points(3000))
         rebuild = asyncio.create_task(vectors.rebuild())
-        while not (others := {child.pid for child in psutil.Process().children()} - {vectors.pid}):
+        while not (others := {child.pid for child in own_children()} - {vectors.pid}):
             await vectors.ping()
         for pid in others:
             os.kill(pid, signal.SIGKILL)
