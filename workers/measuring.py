@@ -10,6 +10,7 @@ from infra.repositories.collections import INDEX_MARKS
 from infra.services import Services
 from infra.vectors.port import Vectors
 from schemas.recognition import ModelStamp
+from workers.indexing import mark_id
 from workers.reindexing import companies_of
 
 
@@ -38,9 +39,10 @@ async def measure_index(services: Services, vectors: Vectors, collection: str) -
     """Show how large the index of all companies is, and how far behind the records what it has on disk
     is."""
     faces = pending = 0
+    record_id = mark_id(collection, vectors.edition)
     for company_id in await companies_of(services):
         faces += await vectors.count(company_id)
-        mark = await services.documents.get(INDEX_MARKS, company_id, collection)
+        mark = await services.documents.get(INDEX_MARKS, company_id, record_id)
         pending += await services.faces.last_change(company_id) - (mark.change if mark else 0)
     services.metrics.set(INDEX_FACES, faces)
     services.metrics.set(INDEX_PENDING, pending)

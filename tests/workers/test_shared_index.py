@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from infra.metric_table import INDEX_FACES, INDEX_PENDING
 from infra.opening import open_vectors, renew_vectors
 from infra.repositories.collections import FACES, INDEX_MARKS
 from infra.services import Services
@@ -18,6 +19,7 @@ from tests.servers import qdrant
 from tests.servers.qdrant import QdrantServer
 from tests.workers.conftest import COLLECTION, DIMENSIONS, MODEL, Workshop, assembled, person
 from workers.indexing import mark_id
+from workers.measuring import measure_index
 from workers.registrar import face_id_of
 from workers.reindexing import reindex_anew, take_back_marks
 
@@ -242,3 +244,15 @@ async def test_by_settings_alone_an_index_is_opened_and_made_anew(
         assert done.points == 1
     async with open_vectors(settings, MODEL, services.clock) as vectors:
         assert len(await found(assembled(services, vectors, company_id), 1)) == 1
+
+
+async def test_what_is_not_safe_on_disk_is_reckoned_from_the_marks_of_the_edition_in_use(
+    workers: Workers, services: Services
+) -> None:
+    worker = await workers.one()
+    assert await enrolled(worker, "u-1", 1) == 201
+    for pending in (1, 0):
+        await measure_index(services, worker.vectors, COLLECTION)
+        assert services.metrics.value(INDEX_FACES.name) == 1
+        assert services.metrics.value(INDEX_PENDING.name) == pending
+        await worker.indexer.flush()
