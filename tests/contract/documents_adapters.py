@@ -11,7 +11,8 @@ from uuid import UUID, uuid5
 from infra.documents.mongodb import MongoDocuments
 from infra.documents.port import Collection, Documents, Index
 from infra.documents.sqlite import SqliteDocuments
-from infra.mongodb.connection import MongoAddress, MongoConnection
+from infra.mongodb.address import MongoAddress
+from infra.mongodb.connection import MongoConnection
 from infra.sqlite.file import SqliteFile
 from schemas.records import Record
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from pydantic import ValidationError
 
 from infra.broker.port import BrokerUnavailable, Lag, OutgoingMessage, Topic
 from infra.broker.sqlite import SqliteBroker
@@ -26,7 +25,6 @@ from infra.metric_table import (
     TABLE,
 )
 from infra.metrics import Metrics
-from infra.settings import Settings
 from infra.sqlite.file import SqliteFile
 from infra.watching import LagWatch, listening
 
@@ -150,11 +148,3 @@ async def test_a_scrape_shows_the_last_lag_and_its_age(broker: Moody, clock: Man
         clock.advance(30)
         assert metrics.value(LAG_MEASURED.name, **labels) == 35
     assert metrics.value(LAG_MEASURED.name, **labels) is None
-
-
-def test_metrics_are_off_unless_an_address_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    for given, meant in {"": None, "127.0.0.1:9464": "127.0.0.1:9464"}.items():
-        monkeypatch.setenv("FACEID_METRICS_LISTEN", given)
-        assert Settings().metrics_listen == meant
-    with pytest.raises(ValidationError):
-        Settings(metrics_listen="9464")

@@ -19,7 +19,8 @@ from infra.documents.port import AlreadyExists, Collection, Documents, Documents
 from infra.keys.errors import KeyStoreUnavailable
 from infra.keys.from_url import open_key_store
 from infra.keys.store import WrappedKey
-from infra.mongodb.connection import MongoAddress, MongoConnection
+from infra.mongodb.address import MongoAddress
+from infra.mongodb.connection import MongoConnection
 from infra.refused import StoreRefused
 from infra.starting import started
 from schemas.records import Record

@@ -193,6 +193,37 @@ class Container(Running):
         self._container.get_wrapped_container().unpause()
 
 
+class Server:
+    """A server that tests may end and have again on the same data."""
+
+    by: Running | None
+    """What runs it; None for one that somebody else does: it can't be stopped."""
+    port: int
+    """Where it listens once it is up."""
+
+    def kill(self) -> None:
+        if self.by is not None:
+            self.by.kill()
+
+    def restart(self) -> None:
+        """Start again on the same data and port, after `kill` or `stop`."""
+        if self.by is not None:
+            self.by.start()
+            until_listening(self.port)
+
+    def stop(self) -> None:
+        if self.by is not None:
+            self.by.stop()
+
+    def pause(self) -> None:
+        if self.by is not None:
+            self.by.pause()
+
+    def go_on(self) -> None:
+        if self.by is not None:
+            self.by.go_on()
+
+
 def until_listening(port: int) -> None:
     """Return once somebody accepts connections on a port of loopback."""
     deadline = time.monotonic() + _UP_S

@@ -19,11 +19,11 @@ from tests.servers.engine import (
     Container,
     Process,
     Running,
+    Server,
     fetched,
     free_port,
     has_container_engine,
     required,
-    until_listening,
 )
 
 VERSION: Final = "4.4.0"
@@ -83,14 +83,17 @@ log.initial.task.delay.ms=500
 
 
 @dataclass
-class KafkaServer:
+class KafkaServer(Server):
     """A broker in a folder of its own."""
 
     folder: Path
     ports: dict[str, int]
     certificates: Certificates
-    by: Running = field(init=False, repr=False)
-    """What runs it."""
+    port: int = field(init=False)
+    by: Running | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.port = self.ports["plain"]
 
     @property
     def plain(self) -> str:
@@ -106,23 +109,6 @@ class KafkaServer:
     def mutual(self) -> str:
         """That of the listener with TLS that asks for a client's certificate."""
         return f"127.0.0.1:{self.ports['mutual']}"
-
-    def kill(self) -> None:
-        self.by.kill()
-
-    def restart(self) -> None:
-        """Start again on the same data and ports, after `kill` or `stop`."""
-        self.by.start()
-        until_listening(self.ports["plain"])
-
-    def stop(self) -> None:
-        self.by.stop()
-
-    def pause(self) -> None:
-        self.by.pause()
-
-    def go_on(self) -> None:
-        self.by.go_on()
 
 
 def fetch() -> Path:

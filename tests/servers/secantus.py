@@ -25,6 +25,7 @@ from tests.servers.engine import (
     Container,
     Process,
     Running,
+    Server,
     fetched,
     free_port,
     has_container_engine,
@@ -41,14 +42,13 @@ _UP_S: Final = 60
 
 
 @dataclass
-class MongoServer:
+class MongoServer(Server):
     """A server in a folder of its own, plain or locked (TLS and a password)."""
 
     folder: Path
     port: int
     certificates: Certificates | None = None
-    by: Running = field(init=False, repr=False)
-    """What runs it."""
+    by: Running | None = field(default=None, init=False, repr=False)
 
     @property
     def address(self) -> str:
@@ -64,27 +64,14 @@ class MongoServer:
         """The URL of a locked server for somebody."""
         return f"mongodb://{user}:{quote(password, safe='')}@{self.address}/?tls=true&directConnection=true"
 
-    def kill(self) -> None:
-        self.by.kill()
-
     def restart(self) -> None:
-        """Start again on the same data and port, after `kill` or `stop`; return once it may be written to."""
-        self.by.start()
-        until_listening(self.port)
+        """Return once it may be written to."""
+        super().restart()
         deadline = time.monotonic() + _UP_S
         while not self._is_primary():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no primary on {self.address}")
             time.sleep(0.02)
-
-    def stop(self) -> None:
-        self.by.stop()
-
-    def pause(self) -> None:
-        self.by.pause()
-
-    def go_on(self) -> None:
-        self.by.go_on()
 
     def client(self, **options: Any) -> pymongo.MongoClient[dict[str, Any]]:
         """A client of a test's own."""

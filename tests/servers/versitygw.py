@@ -22,11 +22,11 @@ from tests.servers.engine import (
     Container,
     Process,
     Running,
+    Server,
     fetched,
     free_port,
     has_container_engine,
     required,
-    until_listening,
 )
 
 VERSION: Final = "1.8.0"
@@ -39,7 +39,7 @@ _ELSEWHERE: Final = "FACEID_TEST_S3"
 
 
 @dataclass
-class S3Server:
+class S3Server(Server):
     """A server in a folder of its own, or one that somebody else runs (`by` is None: it can't be stopped)."""
 
     endpoint: str
@@ -70,28 +70,6 @@ class S3Server:
             "FACEID_S3_SECRET_KEY": self.secret_key,
             **ca_file,
         }
-
-    def kill(self) -> None:
-        if self.by is not None:
-            self.by.kill()
-
-    def restart(self) -> None:
-        """Start again on the same data and port, after `kill` or `stop`."""
-        if self.by is not None:
-            self.by.start()
-            until_listening(self.port)
-
-    def stop(self) -> None:
-        if self.by is not None:
-            self.by.stop()
-
-    def pause(self) -> None:
-        if self.by is not None:
-            self.by.pause()
-
-    def go_on(self) -> None:
-        if self.by is not None:
-            self.by.go_on()
 
 
 def fetch() -> Path:
