@@ -19,6 +19,7 @@ from infra.folder_lock import FolderLock
 from infra.keys.company import CompanyKeys
 from infra.keys.from_url import open_key_store
 from infra.keys.master import MasterKey
+from infra.mongodb.address import MongoAddress
 from infra.objects.filesystem import FilesystemObjects
 from infra.objects.port import Objects
 from infra.objects.s3_place import S3Place
@@ -186,7 +187,7 @@ def mongo_documents(settings: Settings) -> "MongoDocuments":
     """The MongoDB of the settings, not started."""
     # Its driver takes a while to load.
     from infra.documents.mongodb import MongoDocuments  # noqa: PLC0415
-    from infra.mongodb.connection import MongoAddress, MongoConnection  # noqa: PLC0415
+    from infra.mongodb.connection import MongoConnection  # noqa: PLC0415
 
     url = settings.mongodb_url
     return MongoDocuments(

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from infra.mongodb.address import hosts_of
 from infra.settings import Settings
 
 
@@ -31,6 +32,5 @@ def origin_of(settings: Settings, master_fingerprint: str) -> str:
 
 
 def _hosts(url: str) -> str:
-    """The servers of an address, in any order and without who uses them."""
-    hosts = url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
-    return ",".join(sorted(hosts.split(",")))
+    """The servers of an address, in whatever order they were named."""
+    return ",".join(sorted(hosts_of(url).split(",")))

@@ -58,11 +58,15 @@ def read_settings(path: Path) -> Settings:
     try:
         return _Given(**given)
     except ValidationError as error:
-        told = "; ".join(
-            "".join(f"{_PREFIX}{field}: ".upper() for field in fault["loc"][:1]) + fault["msg"]
-            for fault in error.errors()
-        )
-        raise SettingsFileFault(f"{path}: {told}") from None
+        raise SettingsFileFault(f"{path}: {'; '.join(faults_of(error))}") from None
+
+
+def faults_of(error: ValidationError) -> list[str]:
+    """What is wrong with settings, a line each: the variable, where it is one alone, and why."""
+    return [
+        "".join(f"{_PREFIX}{field}: ".upper() for field in fault["loc"][:1]) + fault["msg"]
+        for fault in error.errors()
+    ]
 
 
 def _lines(path: Path) -> list[str]:

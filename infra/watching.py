@@ -14,6 +14,7 @@ from infra.broker.port import Broker, Topic
 from infra.clock import Clock
 from infra.metric_table import LAG_MEASURED, LAG_MESSAGES, LAG_SECONDS
 from infra.metrics import CONTENT_TYPE, Metrics
+from infra.owning import owned
 from infra.services import Services
 from infra.telemetry import get_logger
 
@@ -74,12 +75,8 @@ class LagWatch:
     @asynccontextmanager
     async def at_work(self) -> AsyncGenerator[None]:
         """Ask at once, and again and again until the block ends."""
-        task = asyncio.create_task(self._run(), name="lag")
-        try:
+        async with owned(self._run(), "lag"):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _run(self) -> None:
         with ExitStack() as stack:

@@ -5,11 +5,10 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from infra.broker.port import BrokerUnavailable
+from infra.broker.delivery import STORE_DOWN
 from infra.crypto.passwords import PasswordsBusy
-from infra.documents.port import DocumentsUnavailable, UnfitPosition
-from infra.keys.errors import CompanyKeyGone, KeyFault, KeyStoreUnavailable
-from infra.objects.port import ObjectsUnavailable
+from infra.documents.port import UnfitPosition
+from infra.keys.errors import CompanyKeyGone, KeyFault
 from infra.telemetry import get_logger
 from schemas.problems import ProblemError
 
@@ -23,13 +22,7 @@ RETRY_AFTER_S: Final = 2
 
 _RETRY_AFTER_S_BY_CODE: Final = {"idempotency_in_progress": 1, "too_many_exports": 10, "company_paused": 60}
 
-_NOT_NOW: Final = (
-    DocumentsUnavailable,
-    BrokerUnavailable,
-    KeyStoreUnavailable,
-    ObjectsUnavailable,
-    PasswordsBusy,
-)
+_NOT_NOW: Final = (*STORE_DOWN, PasswordsBusy)
 
 _CODES_BY_STATUS: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 

@@ -18,6 +18,7 @@ from infra.broker.topics import GROUP, SEARCH
 from infra.clock import Clock
 from infra.metric_table import EXPECTED_WAIT
 from infra.metrics import Metrics
+from infra.owning import owned
 from infra.telemetry import get_logger
 from schemas.problems import ProblemError
 
@@ -101,13 +102,9 @@ class SearchQueue:
     @asynccontextmanager
     async def watched(self) -> AsyncGenerator[None]:
         """Look at the queue every second until the block ends."""
-        task = asyncio.create_task(self._watch(), name="search queue")
-        try:
+        async with owned(self._watch(), "search queue"):
             with self._metrics.reading(EXPECTED_WAIT, lambda: self._pace.expected_wait_s):
                 yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     def admit(self, limit_s: float) -> None:
         """Raises `ProblemError("overloaded")` if a search would wait for longer than that."""

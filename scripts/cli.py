@@ -183,13 +183,13 @@ def _told(error: Exception) -> int | None:
 
     from pydantic import ValidationError
 
+    from infra.settings_file import faults_of
     from scripts.faults import FAULTS
     from scripts.sharing import NotShared
 
     if isinstance(error, ValidationError):
-        for fault in error.errors():
-            where = "".join(f"FACEID_{part}: ".upper() for part in fault["loc"][:1])
-            complain(f"{where}{fault['msg']}")
+        for fault in faults_of(error):
+            complain(fault)
         return 2
     if isinstance(error, NotShared):
         complain(str(error))

@@ -10,10 +10,8 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 
-from infra.broker.port import BrokerUnavailable
-from infra.documents.port import DocumentsUnavailable
+from infra.broker.delivery import STORE_DOWN
 from infra.durable_files import PRIVATE_FILE
-from infra.objects.port import ObjectsUnavailable
 from infra.services import Services
 from infra.settings import Settings
 from infra.telemetry import get_logger
@@ -21,7 +19,6 @@ from scripts.operations import OPERATIONS, OperationRefused, Row
 
 _TIMEOUT_S: Final = 600.0
 _STOP_S: Final = 5.0
-_NOT_NOW: Final = (BrokerUnavailable, DocumentsUnavailable, ObjectsUnavailable)
 
 _log = get_logger(__name__)
 
@@ -46,7 +43,7 @@ async def taking_operations(services: Services) -> AsyncGenerator[None]:
                 rows = await operation(services, asked)
         except OperationRefused as refusal:
             return web.json_response({"refused": str(refusal)})
-        except _NOT_NOW:
+        except STORE_DOWN:
             _log.warning("operation_put_off", operation=request.match_info["name"], exc_info=True)
             return web.json_response({"refused": "A store does not answer now: try again."})
         return web.json_response({"rows": rows})

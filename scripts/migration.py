@@ -50,10 +50,10 @@ async def migrator(asked: Asked, watcher: Watcher, clock: Clock) -> AsyncGenerat
         raise MigrationRefused("source and target keep their records in the same place")
     if source.model != target.model:
         raise MigrationRefused("FACEID_MODEL differs: what one model has enrolled, another does not find")
-    fingerprint = await _same_master(source, target)
+    master = await _same_master(source, target)
     model = known_model(source.model)
     if not asked.only_check:
-        await _key_store_made(target, clock)
+        await _key_store_made(target, master, clock)
     async with AsyncExitStack() as stack:
 
         async def opened(side: Settings) -> Services:
@@ -64,29 +64,28 @@ async def migrator(asked: Asked, watcher: Watcher, clock: Clock) -> AsyncGenerat
             await opened(target),
             await stack.enter_async_context(open_vectors(target, model.stamp, clock)),
             collection_name(model.stamp),
-            origin=origin_of(source, fingerprint),
+            origin=origin_of(source, master.fingerprint),
             objects_are_shared=place_of_objects(source) == place_of_objects(target),
             watcher=watcher,
         )
 
 
-async def _same_master(source: Settings, target: Settings) -> str:
-    """The fingerprint of the one master key that both have."""
+async def _same_master(source: Settings, target: Settings) -> MasterKey:
+    """The one master key that both have."""
     ours, theirs = [
-        (await asyncio.to_thread(MasterKey.load, side.master_key_file)).fingerprint
-        for side in (source, target)
+        await asyncio.to_thread(MasterKey.load, side.master_key_file) for side in (source, target)
     ]
-    if ours != theirs:
+    if ours.fingerprint != theirs.fingerprint:
         raise MigrationRefused(
-            f"the master keys differ: {ours} at the source, {theirs} at the target. What is sealed under one "
-            "can't be read under the other: give both the source's (FACEID_MASTER_KEY_FILE)"
+            f"the master keys differ: {ours.fingerprint} at the source, {theirs.fingerprint} at the target. "
+            "What is sealed under one can't be read under the other: give both the source's "
+            "(FACEID_MASTER_KEY_FILE)"
         )
     return ours
 
 
-async def _key_store_made(target: Settings, clock: Clock) -> None:
+async def _key_store_made(target: Settings, master: MasterKey, clock: Clock) -> None:
     """A target that is new needs no set-up for its keys, which are copies."""
-    master = await asyncio.to_thread(MasterKey.load, target.master_key_file)
     keys = CompanyKeys(master, open_key_store(target.key_store), clock)
     try:
         await started("key store", keys.initialise, clock)

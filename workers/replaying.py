@@ -15,7 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from infra.broker.dead_letters import DeadLetter as Message
-from infra.broker.dead_letters import DeadLetterUnreadable
+from infra.broker.dead_letters import DeadLetterUnreadable, stored_letters
 from infra.broker.port import OutgoingMessage, Topic
 from infra.broker.topics import DEAD_LETTERS, WORKED
 from infra.repositories.letters import Letters
@@ -24,11 +24,6 @@ from schemas.jobs import JobRecord, JobState
 from schemas.messages import MessageHeader, MessageUnreadable, decode_message
 from schemas.records import DeadLetter
 from workers.relay import Relay
-
-_READERS: Final = "operators"
-_PAGE: Final = 50
-_PAGE_BYTES: Final = 16 * 2**20
-_WAIT_S: Final = 5.0
 
 _TOPICS: Final[Mapping[str, Topic]] = {topic.name: topic for topic in WORKED}
 
@@ -133,23 +128,12 @@ class ReplayDesk:
         return self.services.clock.now() + timedelta(seconds=self.services.settings.search_ttl_s)
 
     async def _messages(self) -> AsyncGenerator[tuple[Message, MessageHeader]]:
-        """Everything on the topic that can be read, oldest first. Nothing is marked as done, so that all of
-        it is there for the next reader. On one machine there can be one reader at a time."""
-        broker = self.services.broker
-        subscription = await broker.subscribe(DEAD_LETTERS, _READERS)
-        try:
-            left = (await broker.lag(DEAD_LETTERS, _READERS)).messages
-            while left > 0:
-                page = await subscription.fetch(max_messages=_PAGE, max_bytes=_PAGE_BYTES, wait_s=_WAIT_S)
-                if not page:
-                    return
-                left -= len(page)
-                for delivery in page:
-                    read = _read(delivery.value)
-                    if read is not None:
-                        yield read
-        finally:
-            await subscription.close()
+        """Everything on the topic that can be read, oldest first."""
+        async with aclosing(stored_letters(self.services.broker, DEAD_LETTERS)) as stored:
+            async for delivery in stored:
+                read = _read(delivery.value)
+                if read is not None:
+                    yield read
 
 
 def _was_given_up(job: JobRecord, letter: DeadLetter) -> bool:

@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from infra.documents import planner
 from infra.documents.fields import to_microseconds
 from infra.documents.layout import Layout
-from infra.documents.planner import Listing, total_order
+from infra.documents.planner import Listing, page_of, total_order
 from infra.documents.port import (
     AlreadyExists,
     Collection,
@@ -128,16 +128,14 @@ class MongoDocuments(Documents):
         after: tuple[Scalar, ...] | None = None,
         limit: int = 50,
     ) -> Page[R]:
-        records, order = self._of(collection), total_order(order_by)
-        listing = Listing(order, descending, after, limit + 1)
+        records = self._of(collection)
+        listing = Listing(total_order(order_by), descending, after, limit + 1)
         plan = planner.find(records.layout, where or {}, within, listing)
         if plan is None:
             return Page((), None)
         with _errors():
             found = await records.listed(company_id, plan, listing)
-        items = tuple(found[:limit])
-        more = len(found) > limit
-        return Page(items, tuple(getattr(items[-1], name) for name in order) if more and items else None)
+        return page_of(found, listing)
 
     async def count(
         self,

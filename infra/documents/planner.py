@@ -17,11 +17,14 @@ listing meets them. So None has its place, too: before all else.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from infra.documents.fields import BYTES, Field, Stored
 from infra.documents.layout import PRIMARY, DeclaredIndex, Layout
-from infra.documents.port import DocumentsError, Range, Scalar, UnfitPosition
+from infra.documents.port import DocumentsError, Page, Range, Scalar, UnfitPosition
+from schemas.records import Record
+
+R = TypeVar("R", bound=Record)
 
 _WIDTH_MAX: Final = 400
 """Combinations of "one of" values times stretches: SQLite takes 500 selects in one statement."""
@@ -72,6 +75,16 @@ class Plan:
 def total_order(order_by: tuple[str, ...]) -> tuple[str, ...]:
     """The fields of an order that leaves no ties: the id comes last."""
     return order_by if order_by[-1:] == ("id",) else (*order_by, "id")
+
+
+def page_of(found: Sequence[R], listing: Listing) -> Page[R]:
+    """The page that a listing's records make: it was asked for one more than the page has, which tells
+    whether there are more."""
+    items = tuple(found[: listing.limit - 1])
+    more = len(found) > len(items)
+    return Page(
+        items, tuple(getattr(items[-1], name) for name in listing.order_by) if more and items else None
+    )
 
 
 def find(layout: Layout[Any], where: Where, within: Range | None, listing: Listing) -> Plan | None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from infra.documents.planner import Listing, total_order
+from infra.documents.planner import Listing, page_of, total_order
 from infra.documents.port import (
     AlreadyExists,
     Collection,
@@ -135,8 +135,7 @@ class SqliteDocuments(Documents):
         limit: int = 50,
     ) -> Page[R]:
         table, where = self._table(collection), where or {}
-        order = total_order(order_by)
-        listing = Listing(order, descending, after, limit + 1)
+        listing = Listing(total_order(order_by), descending, after, limit + 1)
         statement = planner.find(table, company_id.bytes, where, within, listing)
         if statement is None:
             return Page((), None)
@@ -144,9 +143,7 @@ class SqliteDocuments(Documents):
             found = await self._file.read(
                 lambda connection: [table.parse(body) for (body,) in _rows(connection, statement)]
             )
-        items = tuple(found[:limit])
-        more = len(found) > limit
-        return Page(items, tuple(getattr(items[-1], name) for name in order) if more and items else None)
+        return page_of(found, listing)
 
     async def count(
         self,

@@ -7,6 +7,7 @@ from typing import Final
 from infra.keys.errors import KeyStoreUnsupported
 from infra.keys.file_store import FileKeyStore
 from infra.keys.store import KeyStore
+from infra.mongodb.address import MongoAddress
 
 _MONGODB: Final = {"mongodb", "mongodb+srv"}
 _DATABASE: Final = re.compile(r"//[^/]+/([A-Za-z0-9_-]{1,63})(?:\?.*)?")
@@ -36,6 +37,5 @@ def _in_mongodb(url: str, rest: str) -> KeyStore:
         raise KeyStoreUnsupported("names no database")
     # Keys in files need no driver to be loaded.
     from infra.keys.mongodb_store import MongoKeyStore  # noqa: PLC0415
-    from infra.mongodb.connection import MongoAddress  # noqa: PLC0415
 
     return MongoKeyStore(MongoAddress(url, database[1], "key store", "FACEID_KEY_STORE"))

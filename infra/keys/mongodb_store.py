@@ -17,7 +17,8 @@ from infra.keys.errors import (
     MasterKeyMismatch,
 )
 from infra.keys.store import KeyStore, StoreMark, WrappedKey
-from infra.mongodb.connection import Database, MongoAddress, MongoConnection
+from infra.mongodb.address import MongoAddress
+from infra.mongodb.connection import Database, MongoConnection
 from infra.mongodb.errors import MongoDenied, MongoFailed, MongoUnavailable
 
 T = TypeVar("T")

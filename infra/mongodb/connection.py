@@ -11,14 +11,13 @@ else that is called keeps its name and answer, and a client still belongs to one
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pymongo
 from pymongo.errors import ConfigurationError, DuplicateKeyError, PyMongoError
 from pymongo.read_preferences import ReadPreference
 
+from infra.mongodb.address import MongoAddress
 from infra.mongodb.errors import (
     DRIVER_ERRORS,
     MongoDenied,
@@ -27,6 +26,7 @@ from infra.mongodb.errors import (
     tls_fault,
     translated,
 )
+from infra.mongodb.shape import Document
 from infra.refused import StoreRefused
 
 # motor makes its threads when it is imported, five a processor: too few where a call waits for a majority.
@@ -36,7 +36,6 @@ from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 
 T = TypeVar("T")
 
-Document = dict[str, Any]
 Database = AsyncIOMotorDatabase[Document]
 
 CALL_S = 10.0
@@ -46,24 +45,6 @@ _OPEN_S: Final = 3.0
 # The driver keeps its deadline itself; this is for a call that waits for one of its threads.
 _QUEUED_S: Final = 5.0
 _CALLS_MAX: Final = 256
-
-
-@dataclass(frozen=True)
-class MongoAddress:
-    """Where a MongoDB is, and as whom it is used. `role` and `setting` are what messages name."""
-
-    url: str = field(repr=False)
-    database: str
-    role: str
-    setting: str
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    """Certificate and key of ours in one PEM file."""
-
-    @property
-    def hosts(self) -> str:
-        """The servers, without credentials and options. Only of a URL that the driver has taken."""
-        return self.url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
 
 
 class MongoConnection:

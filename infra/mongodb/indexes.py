@@ -60,7 +60,7 @@ def read_name(layout: Layout[Any], index: DeclaredIndex) -> str:
     """The name of the index that is read for a declared one, the primary one included."""
     if not index.fields:
         return PRIMARY_NAME
-    return index.name if is_whole(layout, index) else f"i_{'__'.join(index.fields)}"
+    return index.name if is_whole(layout, index) else f"{_READ}{'__'.join(index.fields)}"
 
 
 def wanted(layout: Layout[Any]) -> dict[str, MongoIndex]:

@@ -10,6 +10,7 @@ from infra.keys.company import CompanyKeys
 from infra.repositories.admins import changed_company
 from infra.repositories.collections import MEMBERS
 from infra.repositories.members import Members
+from infra.repositories.scanning import pages_of
 from schemas.policies import CompanySettings
 from schemas.records import Company, CompanyState
 
@@ -83,11 +84,6 @@ class Companies:
     async def shred(self, company_id: UUID) -> None:
         """Destroy a closed company's key, and free its members' addresses; again, if need be."""
         await self.keys.destroy(company_id)
-        after = None
-        while True:
-            page = await self.documents.find(MEMBERS, company_id, after=after, limit=_PAGE)
-            for member in page.items:
+        async for members in pages_of(self.documents, MEMBERS, company_id, limit=_PAGE):
+            for member in members:
                 await self.members.drop_login(company_id, member)
-            if page.next_key is None:
-                return
-            after = page.next_key

@@ -10,6 +10,7 @@ from infra.clock import Clock
 from infra.documents.port import Documents
 from infra.repositories.changing import replaced_record
 from infra.repositories.collections import DEAD_LETTERS, JOBS
+from infra.repositories.scanning import pages_of
 from schemas.jobs import JobRecord, JobState
 from schemas.records import DeadLetter
 
@@ -27,15 +28,10 @@ class Letters:
     async def all(self) -> AsyncGenerator[tuple[UUID, DeadLetter]]:
         """Every letter that still holds a job's key, with its company."""
         for company_id in await self.documents.companies(DEAD_LETTERS, limit=_COMPANIES_MAX):
-            after = None
-            while True:
-                page = await self.documents.find(DEAD_LETTERS, company_id, after=after, limit=_PAGE)
-                for letter in page.items:
+            async for letters in pages_of(self.documents, DEAD_LETTERS, company_id, limit=_PAGE):
+                for letter in letters:
                     if self._stands(letter):
                         yield company_id, letter
-                after = page.next_key
-                if after is None:
-                    break
 
     async def get(self, company_id: UUID, job_id: str) -> DeadLetter | None:
         letter = await self.documents.get(DEAD_LETTERS, company_id, job_id)

@@ -1,9 +1,10 @@
-"""Listings narrowed by more than an index answers: read in order, and sifted."""
+"""Reading more than a page: a whole collection, or what an index alone does not tell apart."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
+from uuid import UUID
 
-from infra.documents.port import Page, Scalar
+from infra.documents.port import Collection, Documents, Page, Scalar
 from schemas.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -11,6 +12,19 @@ R = TypeVar("R", bound=Record)
 _READ_AT_ONCE: Final = 500
 # A call never reads more than this for one page, however rare what it looks for is.
 _READ_AT_MOST: Final = 2000
+
+
+async def pages_of(
+    documents: Documents, collection: Collection[R], company_id: UUID, *, limit: int
+) -> AsyncGenerator[Sequence[R]]:
+    """All records of a company, by their ids, so many at a time."""
+    after: tuple[Scalar, ...] | None = None
+    while True:
+        page = await documents.find(collection, company_id, after=after, limit=limit)
+        yield page.items
+        after = page.next_key
+        if after is None:
+            return
 
 
 async def sifted(

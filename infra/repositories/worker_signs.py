@@ -8,6 +8,7 @@ from typing import Final
 from infra.clock import Clock
 from infra.documents.port import AlreadyExists, Documents
 from infra.repositories.collections import WORKER_SIGNS
+from infra.repositories.scanning import pages_of
 from schemas.ids import PLATFORM
 from schemas.records import WorkerSign
 
@@ -52,11 +53,5 @@ class WorkerSigns:
 
     async def all(self) -> Sequence[WorkerSign]:
         """Every worker's last sign, however old."""
-        signs: list[WorkerSign] = []
-        after = None
-        while True:
-            page = await self.documents.find(WORKER_SIGNS, PLATFORM, after=after, limit=_PAGE)
-            signs += page.items
-            if page.next_key is None:
-                return signs
-            after = page.next_key
+        pages = pages_of(self.documents, WORKER_SIGNS, PLATFORM, limit=_PAGE)
+        return [sign async for page in pages for sign in page]

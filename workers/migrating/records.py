@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from infra.documents.port import Documents
+from infra.repositories.scanning import pages_of
 from schemas.records import Record
 from workers.migrating.carried import Stretch
 from workers.migrating.together import few_at_a_time, in_pages
@@ -56,13 +57,8 @@ async def records_of(documents: Documents, stretch: Stretch) -> AsyncGenerator[R
 
 
 async def _pages(documents: Documents, stretch: Stretch) -> AsyncGenerator[Sequence[Record]]:
-    after = None
-    while True:
-        page = await documents.find(stretch.collection, stretch.scope, after=after, limit=_PAGE)
-        yield [record for record in page.items if stretch.holds is None or stretch.holds(record)]
-        after = page.next_key
-        if after is None:
-            return
+    async for page in pages_of(documents, stretch.collection, stretch.scope, limit=_PAGE):
+        yield [record for record in page if stretch.holds is None or stretch.holds(record)]
 
 
 async def joined(

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from infra.broker import topics
-from infra.broker.port import Topic
-from infra.broker.topics import GROUP
+from infra.broker.topics import GROUP, WORKED
 from infra.keys.company import CompanyKeyGone
 from infra.repositories.accounts import is_open
 from infra.repositories.collections import COMPANIES, JOBS, LOGINS, MEMBERS, MIGRATIONS
@@ -25,7 +23,6 @@ _ALL: Final = 1_000_000
 _PAGE: Final = 500
 # Longer than between two signs of a worker that is slow.
 _SIGN_DUE_S: Final = 12.0
-_WORKED: Final[Sequence[Topic]] = tuple(topic for topic in topics.ALL if topic != topics.DEAD_LETTERS)
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ async def refuse_waiting(source: Services, companies: Sequence[UUID], *, all_of_
                 f"{waiting} jobs of company {company_id} have not ended: start the source's service until "
                 "none is left (faceid lag), stop it, and begin again"
             )
-    for topic in _WORKED if all_of_them else ():
+    for topic in WORKED if all_of_them else ():
         messages = (await source.broker.lag(topic, GROUP)).messages
         if messages:
             raise MigrationRefused(

@@ -36,8 +36,6 @@ class KafkaAddress:
             "bootstrap_servers": list(self.servers),
             "security_protocol": ("SASL_" if named else "") + ("SSL" if encrypted else "PLAINTEXT"),
         }
-        if not encrypted and named:
-            options["security_protocol"] = "SASL_PLAINTEXT"
         if encrypted:
             options["ssl_context"] = self.ssl_context()
         if named:

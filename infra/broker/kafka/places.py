@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from infra.broker.kafka.client import (
@@ -17,11 +17,11 @@ from infra.broker.kafka.client import (
 )
 from infra.broker.kafka.topics import partition_counts
 from infra.broker.port import BrokerUnavailable, Lag
+from infra.documents.fields import from_microseconds
 
 _ASK_S: Final = 5.0
 # How much of a partition is read to see its first message; what is larger comes alone.
 _PEEK_BYTES: Final = 2**16
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Place:
 
 
 def appended_at(timestamp_ms: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=timestamp_ms)
+    return from_microseconds(timestamp_ms * 1000)
 
 
 class Places:
