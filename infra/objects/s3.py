@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from infra.clock import Clock
 from infra.objects.port import ObjectInfo, ObjectNotFound, Objects, ObjectsUnavailable
 from infra.objects.s3_client import Answer, S3Client, connected
-from infra.objects.s3_errors import FAILURES, code_of, is_not_found, refusal, unavailable
+from infra.objects.s3_errors import FAILURES, NOT_FOUND, code_of, is_not_found, refusal, unavailable
 from infra.objects.s3_names import company_folder, name_of, prefix_of, read_name
 from infra.objects.s3_place import S3Place
 from infra.refused import StoreRefused
@@ -121,7 +121,11 @@ class S3Objects(Objects):
                     raise
                 there = False
             # In any case: the answer to HEAD does not tell a missing object from a missing bucket.
-            await client.delete_object(**place)
+            try:
+                await client.delete_object(**place)
+            except ClientError as error:
+                if not is_not_found(error):  # versitygw says so where another has just deleted it
+                    raise
         return there
 
     async def delete_many(self, company_id: UUID, keys: Sequence[str]) -> None:
@@ -130,8 +134,9 @@ class S3Objects(Objects):
             some = {"Objects": names[start : start + _DELETED_AT_A_TIME], "Quiet": True}
             async with self._asking() as client:
                 answer = await client.delete_objects(Bucket=self.place.bucket, Delete=some)
-            for fault in answer.get("Errors", ()):
-                raise ObjectsUnavailable(f"{self.place}: the server refused: {fault.get('Code')}")
+            for code in (str(fault.get("Code")) for fault in answer.get("Errors", ())):
+                if code not in NOT_FOUND:  # versitygw says so where another has just deleted it
+                    raise ObjectsUnavailable(f"{self.place}: the server refused: {code}")
 
     async def list(
         self, company_id: UUID | None, prefix: str, *, older_than: datetime | None = None

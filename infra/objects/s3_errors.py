@@ -25,7 +25,9 @@ from infra.refused import StoreRefused
 FAILURES: Final = (BotoCoreError, ClientError, aiohttp.ClientError, OSError)
 """All that the library raises for what went wrong outside the program."""
 
-_NOT_FOUND: Final = frozenset({"NoSuchKey", "NotFound", "404"})
+NOT_FOUND: Final = frozenset({"NoSuchKey", "NotFound", "404"})
+"""Codes that say that the bucket has no such object."""
+
 _PASSING: Final = frozenset(
     {
         "RequestTimeout",
@@ -58,7 +60,7 @@ def code_of(error: ClientError) -> str:
 
 def is_not_found(error: ClientError) -> bool:
     """Whether the bucket answered and has no such object."""
-    return code_of(error) in _NOT_FOUND
+    return code_of(error) in NOT_FOUND
 
 
 def unavailable(error: Exception, place: S3Place) -> ObjectsUnavailable:

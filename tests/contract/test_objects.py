@@ -209,6 +209,17 @@ async def test_puts_and_deletions_side_by_side(objects: Objects) -> None:
     assert await listed(objects, A) == set()
 
 
+async def test_the_same_may_be_deleted_by_several_at_once(objects: Objects) -> None:
+    keys = [f"inflight/{number}" for number in range(40)]
+    for _ in range(5):
+        await asyncio.gather(*(objects.put(A, key, b"sealed") for key in keys))
+        await asyncio.gather(*(objects.delete_many(A, keys) for _ in range(4)))
+        assert await listed(objects, A) == set()
+    for _ in range(5):
+        await objects.put(A, keys[0], b"sealed")
+        assert True in await asyncio.gather(*(objects.delete(A, keys[0]) for _ in range(8)))
+
+
 async def test_after_any_operations_the_store_is_the_model(
     make: Callable[[], Objects], objects: Objects
 ) -> None:

@@ -203,6 +203,21 @@ async def test_of_many_deletions_one_that_fails_is_told(stand_in: StandIn, objec
     assert len(stand_in.asked) == 1
 
 
+async def test_what_another_has_just_deleted_is_deleted(stand_in: StandIn, objects: S3Objects) -> None:
+    async def all_but_two() -> web.Response:
+        faults = "<Error><Key>x</Key><Code>NoSuchKey</Code></Error>" * 2
+        return web.Response(text=f"<DeleteResult>{faults}</DeleteResult>")
+
+    async def there() -> web.Response:
+        return web.Response()
+
+    stand_in.faults += [all_but_two, there]
+    stand_in.fails(404, "NoSuchKey")
+    await objects.delete_many(A, [f"photos/{n}" for n in range(10)])
+    await objects.delete(A, "photos/x")
+    assert [method for method, _ in stand_in.asked] == ["POST", "HEAD", "DELETE"]
+
+
 async def test_no_more_are_deleted_by_one_request_than_s3_takes(
     stand_in: StandIn, objects: S3Objects
 ) -> None:

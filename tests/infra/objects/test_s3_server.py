@@ -3,6 +3,7 @@ once."""
 
 import asyncio
 import hashlib
+import itertools
 import os
 import random
 from collections.abc import AsyncGenerator, Iterator
@@ -158,24 +159,27 @@ async def test_a_server_that_comes_up_later_is_waited_for(tmp_path: Path) -> Non
             await objects.ping()
 
 
-@pytest.mark.long  # It failed once in a full run, and why is not known yet.
 async def test_nothing_acknowledged_is_lost_or_torn_when_the_server_is_killed(mortal: S3Server) -> None:
-    """Writers replace objects, large ones in parts among them, while the server dies three times."""
+    """Writers replace objects, large ones in parts among them, while the server dies three times.
+
+    A put of unknown outcome may still happen after a later one was acknowledged: the server goes on with
+    what its client no longer waits for.
+    """
     seed = 11
     print(f"seed {seed}")
     chance = random.Random(seed)
     place = await made(mortal.place())
     acknowledged: dict[str, int] = {}
-    begun: dict[str, int] = {}
+    unknown: dict[str, set[int]] = {}
     over, acknowledgements = asyncio.Event(), asyncio.Semaphore(0)
 
     async def write(objects: S3Objects, key: str, size: int) -> None:
-        while not over.is_set():
-            number = begun[key] = begun.get(key, -1) + 1
+        for number in itertools.takewhile(lambda _: not over.is_set(), itertools.count()):
             try:
                 await objects.put(A, key, blob_of(number, size))
             except ObjectsUnavailable:
-                continue  # of unknown outcome: a later put replaces it
+                unknown.setdefault(key, set()).add(number)
+                continue
             acknowledged[key] = number
             acknowledgements.release()
 
@@ -192,7 +196,7 @@ async def test_nothing_acknowledged_is_lost_or_torn_when_the_server_is_killed(mo
         assert set(acknowledged) == set(sizes)
         for key, number in acknowledged.items():
             found = await objects.get(A, key)
-            possible = range(number, begun[key] + 1)
+            possible = {number, *unknown.get(key, ())}
             assert found in [blob_of(one, sizes[key]) for one in possible], key
 
 
