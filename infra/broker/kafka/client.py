@@ -191,11 +191,18 @@ class Rebalances(ConsumerRebalanceListener):
 async def connected(options: Mapping[str, Any], host: str, port: int, limit_s: float) -> None:
     """Connect and log in, and raise what is in the way: aiokafka's clients only log it."""
     settings: dict[str, Any] = {name: value for name, value in options.items() if name != "bootstrap_servers"}
-    async with asyncio.timeout(limit_s):
-        connection: Any = await cast("Any", conn).create_conn(
-            host, port, request_timeout_ms=int(limit_s * 1000), **settings
-        )
-    await connection.close()
+    limit_ms = int(limit_s * 1000)
+    connection: Any = cast("Any", conn).AIOKafkaConnection(
+        host, port, request_timeout_ms=limit_ms, **settings
+    )
+    try:
+        async with asyncio.timeout(limit_s):
+            await connection.connect()
+    finally:
+        connection.close()
+        if connection._protocol is not None and connection._protocol._transport is not None:
+            # Or TLS waits half a minute for a server that has refused us to take its leave.
+            connection._protocol._transport.abort()
 
 
 def is_dead(consumer: Consumer) -> bool:
