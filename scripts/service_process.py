@@ -57,7 +57,11 @@ class ServiceProcess:
             process = await asyncio.create_subprocess_exec(
                 *self._faceid("setup"), env=self._environment, stdout=log, stderr=log
             )
-        if await process.wait() != 0:
+        try:
+            status = await process.wait()
+        finally:
+            await _killed(process)  # It is ended already, unless the wait was cancelled.
+        if status != 0:
             raise ServiceNotStarted(f"`faceid setup` failed; see {self.log_file}")
 
     @property
@@ -67,25 +71,18 @@ class ServiceProcess:
         return self._process.pid
 
     async def start(self) -> None:
-        """Set up, start, and return when it is ready."""
+        """Set up, start, and return when it is ready. A start that is cancelled leaves no process behind."""
         if not self.ca_file.exists():
             await self.set_up()
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._faceid(self.command), env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log
             )
-        if self._process.stdout is None:
-            raise ServiceNotStarted("the service has no output to read")
         try:
-            async with asyncio.timeout(_START_TIMEOUT_S):
-                line = (await self._process.stdout.readline()).decode()
-        except TimeoutError as error:
+            self.url = await self._ready(self._process)
+        except BaseException:
             await self.kill()
-            raise ServiceNotStarted(f"the service was not ready in {_START_TIMEOUT_S:g} s") from error
-        self.url = next((word for word in line.split() if word.startswith("https://")), "")
-        if not line:
-            await self.kill()
-            raise ServiceNotStarted(f"the service did not start; see {self.log_file}")
+            raise
 
     async def stop(self) -> int:
         """End it in good order (SIGTERM); its exit status."""
@@ -105,8 +102,23 @@ class ServiceProcess:
             async with asyncio.timeout(_STOP_TIMEOUT_S):
                 return await process.wait()
         except TimeoutError:
-            process.kill()
-            return await process.wait()
+            return await _killed(process)
+        except asyncio.CancelledError:
+            await _killed(process)
+            raise
+
+    async def _ready(self, process: asyncio.subprocess.Process) -> str:
+        """Its address, once it says that it is ready; empty for a process that has none."""
+        if process.stdout is None:
+            raise ServiceNotStarted("the service has no output to read")
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                line = (await process.stdout.readline()).decode()
+        except TimeoutError as error:
+            raise ServiceNotStarted(f"the service was not ready in {_START_TIMEOUT_S:g} s") from error
+        if not line:
+            raise ServiceNotStarted(f"the service did not start; see {self.log_file}")
+        return next((word for word in line.split() if word.startswith("https://")), "")
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -114,3 +126,10 @@ class ServiceProcess:
 
     def _faceid(self, command: str) -> tuple[str, ...]:
         return sys.executable, "-m", self.program, command
+
+
+async def _killed(process: asyncio.subprocess.Process) -> int:
+    """End it at once if it has not ended; its exit status."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    return await process.wait()
