@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from scripts.commands import history, moving, operating, organisation, people, recognition, session, upkeep
-from scripts.commands.terminal import AsJson, Exit, Output, complain
+from scripts.commands.terminal import AsJson, Exit, Output, ProfileName, complain
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -45,6 +45,8 @@ app.command()(operating.resume)
 app.command()(moving.migrate)
 
 LfwFolder = Annotated[Path, typer.Option("--lfw", help="Folder of LFW deep-funneled with the View-1 lists.")]
+
+_FACES_LOADED = 20_000
 
 BenchFolder = Annotated[
     Path | None,
@@ -165,6 +167,43 @@ def scale(
         folder=folder,
         as_json=Output(as_json).as_json,
     )
+
+
+@bench.command()
+def load(
+    faces: Annotated[
+        int | None,
+        typer.Option(
+            help=f"How many synthetic faces; {_FACES_LOADED:,} unless told. For a service of its own only.",
+            min=100,
+        ),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(envvar="FACEID_URL", help="Measure this running service, as a client of it.")
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", dir_okay=False, exists=True, help="The authority to trust there.")
+    ] = None,
+    profile: ProfileName = None,
+    seconds: Annotated[
+        float, typer.Option(help="For how long searches arrive; all else is in proportion.", min=3)
+    ] = 60,
+    seed: Annotated[int, typer.Option(help="Other faces, other arrivals.", min=0)] = 1,
+    folder: BenchFolder = None,
+    as_json: AsJson = None,
+) -> None:
+    """Whole HTTPS searches at four fifths of what a service can do, and what it can do.
+
+    Of a service of its own, with many synthetic faces; or, with --url or FACEID_URL, of one that is running,
+    with the API key in FACEID_API_KEY or the log-in that is kept. There four people are enrolled in your
+    company and erased again; the searches stay in its access log.
+    """
+    from scripts.bench.load import NewService, RunningService, load_command
+
+    if url is not None and (faces is not None or folder is not None):
+        raise typer.BadParameter("--faces and --folder are for a service of its own, without --url")
+    target = RunningService(url, ca, profile) if url else NewService(faces or _FACES_LOADED, folder)
+    load_command(_settings(), Console(), target, seconds=seconds, seed=seed, as_json=Output(as_json).as_json)
 
 
 def main() -> None:

@@ -46,6 +46,11 @@ def bench_folder(parent: Path, need: Need) -> Generator[Path, None, None]:
         yield Path(folder)
 
 
+def bytes_below(folder: Path) -> int:
+    """What the files take on disk: an engine makes files larger than what it has written."""
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+
+
 def run_to_the_end(work: Coroutine[Any, Any, T]) -> T:
     """Run it; SIGTERM ends it as control-C does, so that its processes and its folder go with it."""
 

@@ -28,7 +28,7 @@ from scripts.bench.figures import Latency, wilson_interval
 from scripts.bench.gallery import Slot, SyntheticGallery, companies
 from scripts.bench.population import DIMENSIONS, Agreement, Population, Templates, agreement
 from scripts.bench.reckoning import Reckoned, reckon
-from scripts.bench.room import Need, bench_folder, run_to_the_end
+from scripts.bench.room import Need, bench_folder, bytes_below, run_to_the_end
 from workers.recognition.model import calibrated_model
 from workers.recognition.weights import find_weights
 
@@ -154,7 +154,7 @@ class _Scale:
             self._say(f"filled with {self._faces:,} in {fill_s:.1f} s ({self._faces / fill_s:,.0f} a second)")
             rebuild_s = await _timed(index.rebuild())
             await index.flush()
-            disk = _bytes_below(self._home / "index") / self._faces
+            disk = bytes_below(self._home / "index") / self._faces
             memory = self._memory(index)
             self._say(f"built anew in {rebuild_s:.1f} s; on disk {disk:,.0f} bytes a face, {_told(memory)}")
         opened_s = time.perf_counter()
@@ -298,11 +298,6 @@ async def _timed(work: Awaitable[None]) -> float:
     started_s = time.perf_counter()
     await work
     return time.perf_counter() - started_s
-
-
-def _bytes_below(folder: Path) -> int:
-    """What the files take on disk: the engine makes files larger than what it has written."""
-    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
 
 
 def _told(memory: Memory) -> str:

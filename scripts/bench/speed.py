@@ -76,7 +76,7 @@ def speed_command(settings: Settings, console: Console, *, searches: int, as_jso
     configure_logging("warning")  # What the service logs of each request is not what is looked for here.
     model = set_up(settings, lambda words: console.print(words, highlight=False)).model
     photos = prepare_photos(settings.cache_dir)
-    enrolled, probe = (_sized(path) for path in photos.people["Barack Obama"][:2])
+    enrolled, probe = (sized(path) for path in photos.people["Barack Obama"][:2])
     with tempfile.TemporaryDirectory(prefix="faceid-bench-") as folder:
         home = Path(folder)
         service, plain = asyncio.run(_rounds(home, model, enrolled, probe, searches))
@@ -200,12 +200,12 @@ def _syncs(folder: Path) -> list[float]:
     return times_ms
 
 
-def _sized(path: Path) -> bytes:
+def sized(path: Path, quality: int = _JPEG_QUALITY) -> bytes:
     """The photo as a camera at a door would send it."""
     with Image.open(path) as image:
         image.thumbnail((_PHOTO_SIDE_PX, _PHOTO_SIDE_PX))
         target = io.BytesIO()
-        image.convert("RGB").save(target, "JPEG", quality=_JPEG_QUALITY)
+        image.convert("RGB").save(target, "JPEG", quality=quality)
     return target.getvalue()
 
 

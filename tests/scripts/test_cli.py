@@ -50,7 +50,7 @@ COMMANDS = (
     *(("members", name) for name in ("list", "invite", "set-role", "remove", "reset-password")),
     *(("keys", name) for name in ("list", "create", "rotate", "revoke")),
     *(("company", name) for name in ("show", "set")),
-    *(("bench", name) for name in ("accuracy", "speed", "scale")),
+    *(("bench", name) for name in ("accuracy", "speed", "scale", "load")),
 )
 
 

@@ -57,3 +57,17 @@ async def test_scale_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -
     await process.communicate()
     assert process.returncode not in (0, None)
     assert left_in(tmp_path) == []
+
+
+async def test_load_finds_who_is_enrolled_among_the_synthetic_and_nobody_else(tmp_path: Path) -> None:
+    report = await report_of("load", "--faces", "300", "--seconds", "3", "--folder", str(tmp_path))
+    assert report["gallery_size"] == 151
+    for kind in ("alone", "under_load", "enrolments"):
+        found = report[kind]
+        assert (found["wrong"], found["missed"], found["faults"]) == (0, 0, {}), kind
+    assert report["capacity_a_second"] == max(level["a_second"] for level in report["ramp"])
+    assert report["offered_a_second"] == pytest.approx(0.8 * report["capacity_a_second"], abs=0.02)
+    assert 0 < report["model_share"] < 1
+    assert {"open", "detect", "embed", "index", "everything else"} <= set(report["steps_ms"])
+    assert report["filling"]["reindexed_a_second"] > 0
+    assert left_in(tmp_path) == []

@@ -63,10 +63,23 @@ class Client:
         )
 
     @classmethod
-    def from_profile(cls, name: str | None = None, *, timeout_s: float = 30, retry_for_s: float = 30) -> Self:
-        """As `faceid login` left it, or as FACEID_URL, FACEID_CA_FILE and FACEID_API_KEY say."""
+    def from_profile(
+        cls,
+        name: str | None = None,
+        *,
+        url: str | None = None,
+        ca_file: str | None = None,
+        timeout_s: float = 30,
+        retry_for_s: float = 30,
+    ) -> Self:
+        """As `faceid login` left it, or as FACEID_URL, FACEID_CA_FILE and FACEID_API_KEY say, or as is given
+        here."""
         client = cls.__new__(cls)
-        client._begin(AsyncClient.from_profile(name, timeout_s=timeout_s, retry_for_s=retry_for_s))
+        client._begin(
+            AsyncClient.from_profile(
+                name, url=url, ca_file=ca_file, timeout_s=timeout_s, retry_for_s=retry_for_s
+            )
+        )
         return client
 
     def __enter__(self) -> Self:

@@ -68,9 +68,18 @@ class Connection:
         self._refreshing = asyncio.Lock()
 
     @classmethod
-    def from_profile(cls, name: str | None = None, *, timeout_s: float = 30, retry_for_s: float = 30) -> Self:
-        """As `faceid login` left it, or as FACEID_URL, FACEID_CA_FILE and FACEID_API_KEY say."""
-        kept = Profile.find(name)
+    def from_profile(
+        cls,
+        name: str | None = None,
+        *,
+        url: str | None = None,
+        ca_file: str | None = None,
+        timeout_s: float = 30,
+        retry_for_s: float = 30,
+    ) -> Self:
+        """As `faceid login` left it, or as FACEID_URL, FACEID_CA_FILE and FACEID_API_KEY say, or as is given
+        here."""
+        kept = Profile.find(name, url=url, ca_file=ca_file)
         connection = cls(
             kept.url,
             ca_file=kept.ca_file,

@@ -30,12 +30,15 @@ class Profile:
     refresh_token: str | None = None
 
     @classmethod
-    def find(cls, name: str | None = None) -> Self:
+    def find(cls, name: str | None = None, *, url: str | None = None, ca_file: str | None = None) -> Self:
         """The profile of this name (or FACEID_PROFILE, or `default`), with FACEID_URL, FACEID_CA_FILE and
-        FACEID_API_KEY in place of what it says. Raises NotLoggedIn without address or credential."""
+        FACEID_API_KEY in place of what it says, and what is given here in place of both. Raises NotLoggedIn
+        without address or credential."""
         name = name or os.environ.get("FACEID_PROFILE") or DEFAULT
         found = cls.load(name) or cls(name=name)
-        url, ca_file, api_key = (os.environ.get(f"FACEID_{part}") for part in ("URL", "CA_FILE", "API_KEY"))
+        api_key = os.environ.get("FACEID_API_KEY")
+        url = url or os.environ.get("FACEID_URL")
+        ca_file = ca_file or os.environ.get("FACEID_CA_FILE")
         if url and url.rstrip("/") != found.url.rstrip("/"):
             found = cls(name=name)  # A credential is for the server that it was given for, and no other.
         if api_key:
