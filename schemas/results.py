@@ -106,7 +106,8 @@ class SearchResult(Answer):
     threshold: float
     """Percent of confidence that a candidate had to reach."""
     threshold_source: ThresholdSource
-    """What decided the threshold."""
+    """What decided: that confidence, the company's or the request's; or the bound on FPIR, which asked for a
+    higher score than the confidence alone."""
     results: list[FaceResult] | None = None
     """With `face=all`: the faces that were searched for, the most prominent first, then the others."""
     gallery_size: int
@@ -131,7 +132,8 @@ class VerifyResult(Comparison):
     threshold: float
     """Percent of confidence that had to be reached."""
     threshold_source: ThresholdSource
-    """What decided the threshold."""
+    """What decided: that confidence, the company's or the request's; or the bound on FPIR, which asked for a
+    higher score than the confidence alone."""
     comparisons: int
     """With how many faces the photo's was compared."""
     face: Face

@@ -40,12 +40,13 @@ def parse_threshold(value: object) -> float:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """The bar that a candidate must reach: both the confidence and, where there is one, the score."""
+    """The bar that a candidate must reach: both the confidence and the score."""
 
     percent: float
-    """The confidence of a lone candidate that just passes."""
+    """The confidence that was asked for."""
     score: float | None
-    """The lowest score that can pass; None when no score can."""
+    """The lowest score that can pass: where a lone candidate has that confidence, or higher where the bound
+    on FPIR says so. None when no score can."""
     source: ThresholdSource
 
 
@@ -87,9 +88,9 @@ class MatchPolicy(_Policy):
         bound = calibration.score_at_fpir(self.max_fpir, gallery_users * probes)
         if bound <= score:
             return OperatingPoint(percent, score, source)
-        return OperatingPoint(
-            calibration.confidence_identification([bound], gallery_users)[0], bound, "max_fpir"
-        )
+        # The score keeps the bound. To ask for a lone candidate's confidence at it, too, would refuse whoever
+        # is found beside anybody at all: high up the likelihood ratio hardly rises with the score.
+        return OperatingPoint(percent, bound, "max_fpir")
 
 
 class DuplicatePolicy(_Policy):

@@ -223,7 +223,19 @@ def test_the_stricter_of_confidence_and_fpir_decides() -> None:
     assert bounded.source == "max_fpir"
     assert bounded.score is not None
     assert PLAIN.fpir(bounded.score, 100).value == pytest.approx(0.001)
-    assert bounded.percent > 2
+    assert bounded.percent == 2
+
+
+def test_who_keeps_the_bound_on_fpir_matches_although_others_are_a_little_alike() -> None:
+    """High up the likelihood ratio hardly rises: the confidence at the bound is all that there is to have."""
+    flat = calibration([0.0, 0.1, 1.0, 3.0, 7.0, 13.0], [-6.0, 1.0, 9.0, 13.1, 13.1251], 15)
+    users = 10_000
+    point = MatchPolicy().operating_point(flat, users)
+    assert (point.source, point.percent) == ("max_fpir", 85)
+    assert flat.score_at_fpir(0.003, users) < 0.99
+    mate, *others = decide(flat, [0.99, 0.44, 0.4, 0.3], users, point)
+    assert mate.accepted
+    assert not any(other.accepted for other in others)
 
 
 def test_a_request_may_only_tighten_unless_it_may_loosen() -> None:
@@ -245,8 +257,8 @@ def test_an_accepted_candidate_meets_both_bounds(
     if verdict.accepted:
         assert verdict.confidence_percent >= percent
         assert verdict.fpir.value <= max_fpir * (1 + 1e-9)
-    elif point.score is not None and score > point.score + 1e-6:
-        assert verdict.confidence_percent <= point.percent * (1 + 1e-9)
+    elif point.score is not None:
+        assert score <= point.score + 1e-6
 
 
 def test_what_no_score_can_reach_accepts_nobody() -> None:

@@ -385,7 +385,16 @@ class TestAllFaces:
         assert four.best is not None
         assert four.best.fpir == pytest.approx(4 * one.best.fpir, rel=0.01)
         assert four.best.confidence == one.best.confidence
-        assert four.threshold > one.threshold
+
+    async def test_with_more_faces_in_the_photo_a_match_needs_a_higher_score(self, desk: Desk) -> None:
+        await desk.enrolled("ada", 0, number=1)
+        ada = AnalysedFace(FACE, resembling(1, 0.35))  # 0.34 will do for one face, 0.36 for four
+        matched: list[bool] = []
+        for strangers in ((), (7, 8, 9)):
+            faces = (ada, *(AnalysedFace(FACE, person(number)) for number in strangers))
+            job = await desk.search(Analysis(640, 480, faces, TIMINGS), face="all")
+            matched.append(SearchResult.model_validate_json(await desk.answer(job)).matched)
+        assert matched == [True, False]
 
     def test_a_crowd_is_searched_up_to_a_bound_and_the_rest_listed(self) -> None:
         wanted, unusable = searchable([FACE] * (MAX_FACES_SEARCHED + 2), QualityPolicy(), 640, 480)
