@@ -18,7 +18,6 @@ from typing import Any, Final, TypeAlias
 import typer
 from rich.console import Console
 
-from faceid_client import AsyncClient
 from infra.settings import Settings
 from infra.telemetry import configure_logging
 from scripts.bench.arrivals import closed_loop, open_loop, poisson_arrivals, ramp
@@ -39,6 +38,7 @@ from scripts.bench.room import Need, bench_folder, run_to_the_end
 from scripts.bench.speed import PlainScript
 from scripts.commands.terminal import Exit, complain, explained
 from scripts.photos import prepare_photos
+from scripts.profiles import Profile, ProfileClient
 from scripts.setup import prepare_model
 from workers.recognition.model import CalibratedModel
 
@@ -135,7 +135,7 @@ class _Load:
 
     async def of_running(self, target: RunningService) -> LoadReport:
         ca_file = str(target.ca_file) if target.ca_file else None
-        client = AsyncClient.from_profile(target.profile, url=target.url, ca_file=ca_file)
+        client = ProfileClient(Profile.find(target.profile, url=target.url, ca_file=ca_file))
         async with client as api, self._borrowed(Callers(api, self.cast)) as callers:
             return await self._measure(callers, api.url, None)
 

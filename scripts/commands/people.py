@@ -1,7 +1,6 @@
 """`faceid users` and `faceid faces`: who is enrolled, and with what."""
 
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -36,7 +35,7 @@ def list_users(
 def show_user(user_id: UserId, profile: ProfileName = None, as_json: AsJson = None) -> None:
     """Show what is known of a person."""
     with server(profile) as faceid:
-        Output(as_json).record(faceid.user(user_id).raw)
+        Output(as_json).record(faceid.user(user_id))
 
 
 @users.command("delete")
@@ -70,7 +69,7 @@ def list_faces(
 def show_face(face_id: FaceId, profile: ProfileName = None, as_json: AsJson = None) -> None:
     """Show a face: whose it is, and how good."""
     with server(profile) as faceid:
-        Output(as_json).record(faceid.get(f"/faces/{quote(face_id, safe='')}"))
+        Output(as_json).record(faceid.face(face_id))
 
 
 @faces.command("delete")

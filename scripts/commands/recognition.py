@@ -1,6 +1,6 @@
 """`faceid enroll`, `search`, `verify` and `detect`: what is asked about photos."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +13,7 @@ from rich.table import Table
 from scripts.commands.terminal import AsJson, Exit, Output, ProfileName, complain, explain, one_by_one, server
 
 if TYPE_CHECKING:
-    from faceid_client import Answer, FaceFound, Search
-    from faceid_client.client import Person, SearchOptions
+    from faceid_client.shapes import Comparison, Face, FaceFound, Person, Search
     from scripts.drawing import Mark
 
 Photos = Annotated[
@@ -73,9 +72,10 @@ def enroll(
 
         def one(photo: Path) -> None:
             made = faceid.enroll(photo, user_id, reference_image=reference_image, wait_s=wait_s, **person)
-            note = "was there already" if made.already_enrolled else ""
-            note = "[yellow]resembles another user[/]" if made.flagged_duplicate else note
-            run.say(photo, made, escape(made.user_id), escape(made.full_name or ""), made.face_id, note)
+            note = "was there already" if made["already_enrolled"] else ""
+            note = "[yellow]resembles another user[/]" if made["flagged_duplicate"] else note
+            full_name = escape(made["full_name"] or "")
+            run.say(photo, made, [(escape(made["user_id"]), full_name, made["face_id"], note)])
 
         run.each(photos, "Enrolling", one)
     run.end()
@@ -110,19 +110,25 @@ def search(
     The exit status is 0 if every photo was matched and 1 if one was not."""
     if picture is not None and picture.suffix.lower() not in _PICTURE_TYPES:
         raise typer.BadParameter("a picture ends in .png or .jpg", param_hint="--picture")
-    options = _search_options(threshold, groups, limit, every)
     place = {"device_id": device, "site": site, "latitude": latitude, "longitude": longitude}
-    if any(value is not None for value in place.values()):
-        options["location"] = {name: value for name, value in place.items() if value is not None}
+    location = {name: value for name, value in place.items() if value is not None}
     run = _Run(Output(as_json), Table("photo", "user", "name", "confidence", "similarity", title=None))
     found: list[tuple[Path, Search]] = []
     with server(profile) as faceid:
 
         def one(photo: Path) -> None:
-            answer = faceid.search(photo, wait_s=wait_s, **options)
+            answer = faceid.search(
+                photo,
+                threshold=threshold,
+                groups=groups or None,
+                limit=limit,
+                face="all" if every else "largest",
+                location=location or None,
+                wait_s=wait_s,
+            )
             found.append((photo, answer))
-            run.no = run.no or not answer.matched
-            run.say_rows(photo, answer, [row for face in answer.found for row in _rows(face)])
+            run.no = run.no or not answer["matched"]
+            run.say(photo, answer, [row for face in _faces(answer) for row in _rows(face)])
 
         run.each(photos, "Searching", one)
     if picture is not None:
@@ -155,9 +161,9 @@ def verify(
             answer = faceid.verify(
                 photo, user_id=user_id, other_image=other, threshold=threshold, wait_s=wait_s
             )
-            run.no = not answer.matched
-            same = "[green]yes[/]" if answer.matched else "[red]no[/]"
-            run.say(photo, answer, escape(user_id or str(other)), same, *_figures(answer))
+            run.no = not answer["matched"]
+            same = "[green]yes[/]" if answer["matched"] else "[red]no[/]"
+            run.say(photo, answer, [(escape(user_id or str(other)), same, *_figures(answer))])
 
         run.each([photo], "Comparing", one)
     run.end()
@@ -172,19 +178,8 @@ def detect(photos: Photos, wait_s: Wait = 60, profile: ProfileName = None, as_js
 
         def one(photo: Path) -> None:
             answer = faceid.detect(photo, wait_s=wait_s)
-            run.no = run.no or not answer.faces
-            rows = [
-                (
-                    f"{face.box.x:.0f},{face.box.y:.0f} {face.box.width:.0f}x{face.box.height:.0f}",
-                    f"{100 * face.detection_confidence:.1f} %",
-                    f"{face.quality['face_width_px']:.0f}",
-                    f"{face.quality['sharpness']:.1f}",
-                    f"{face.quality['yaw_degrees']:.0f}°",
-                    f"{face.quality['roll_degrees']:.0f}°",
-                )
-                for face in answer.faces
-            ]
-            run.say_rows(photo, answer, rows or [("no face",)])
+            run.no = run.no or not answer["faces"]
+            run.say(photo, answer, [_seen(face) for face in answer["faces"]] or [("no face",)])
 
         run.each(photos, "Looking", one)
     run.end()
@@ -221,15 +216,12 @@ class _Run:
         finally:
             self.tell()
 
-    def say(self, photo: Path, answer: "Answer", *cells: str | None) -> None:
-        self.say_rows(photo, answer, [cells])
-
-    def say_rows(self, photo: Path, answer: "Answer", rows: Sequence[Sequence[str | None]]) -> None:
+    def say(self, photo: Path, answer: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> None:
         if self.output.as_json:
-            self.output.document({"photo": str(photo), **answer.raw})
+            self.output.document({"photo": str(photo), **answer})
             return
         for row in rows:
-            self.table.add_row(escape(photo.name), *(cell or "" for cell in row))
+            self.table.add_row(escape(photo.name), *row)
 
     def tell(self) -> None:
         if not self.output.as_json and self.table.row_count:
@@ -244,45 +236,49 @@ class _Run:
         raise typer.Exit(self.failed or (Exit.NO if self.no else Exit.OK))
 
 
-def _search_options(
-    threshold: str | None, groups: list[str] | None, limit: int | None, every: bool
-) -> "SearchOptions":
-    options: SearchOptions = {}
-    if threshold is not None:
-        options["threshold"] = threshold
-    if groups:
-        options["groups"] = groups
-    if limit is not None:
-        options["limit"] = limit
-    if every:
-        options["face"] = "all"
-    return options
+def _faces(answer: "Search") -> "Sequence[Search | FaceFound]":
+    """What was found for each face, one face being a list of one."""
+    return answer["results"] or [answer]
 
 
-def _rows(face: "FaceFound") -> list[tuple[str | None, ...]]:
-    if face.candidates:
-        return [(escape(one.user_id), escape(one.full_name or ""), *_figures(one)) for one in face.candidates]
-    return [(f"[yellow]{face.code or 'nobody we know'}[/]",)]
+def _rows(face: "Search | FaceFound") -> list[tuple[str, ...]]:
+    if not face["candidates"]:
+        return [(f"[yellow]{face.get('code') or 'nobody we know'}[/]",)]
+    return [
+        (escape(one["user_id"]), escape(one["full_name"] or ""), *_figures(one)) for one in face["candidates"]
+    ]
 
 
-def _figures(answer: Any) -> tuple[str, str]:
-    return f"{answer.confidence:.2f} %", f"{answer.similarity:.2f}"
+def _figures(answer: "Comparison") -> tuple[str, str]:
+    return f"{answer['confidence']:.2f} %", f"{answer['similarity']:.2f}"
+
+
+def _seen(face: "Face") -> tuple[str, ...]:
+    box, quality = face["box"], face["quality"]
+    return (
+        f"{box['x']:.0f},{box['y']:.0f} {box['width']:.0f}x{box['height']:.0f}",
+        f"{100 * face['detection_confidence']:.1f} %",
+        f"{quality['face_width_px']:.0f}",
+        f"{quality['sharpness']:.1f}",
+        f"{quality['yaw_degrees']:.0f}°",
+        f"{quality['roll_degrees']:.0f}°",
+    )
 
 
 def _draw(found: Sequence[tuple[Path, "Search"]], picture: Path) -> None:
     from scripts.drawing import Panel, draw
 
-    panels = [Panel(photo, [_mark(face) for face in answer.found]) for photo, answer in found]
+    panels = [Panel(photo, [_mark(face) for face in _faces(answer)]) for photo, answer in found]
     if panels:
         draw(panels, picture, height_px=_PICTURE_HEIGHT_PX)
 
 
-def _mark(face: "FaceFound") -> "Mark":
+def _mark(face: "Search | FaceFound") -> "Mark":
     from scripts.drawing import Mark
 
-    box, best = face.face.box, face.best
-    label = f"{best.full_name or best.user_id} ({best.confidence:.2f} %)" if best else "nobody we know"
-    return Mark((box.x, box.y, box.width, box.height), label, best is not None)
+    box, best = face["face"]["box"], face["best"]
+    name = f"{best['full_name'] or best['user_id']} ({best['confidence']:.2f} %)" if best else None
+    return Mark((box["x"], box["y"], box["width"], box["height"]), name or "nobody we know", bool(best))
 
 
 def _pair(text: str) -> tuple[str, str]:

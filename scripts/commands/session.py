@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from scripts.commands.terminal import AsJson, Output, ProfileName, complain, explained
+from scripts.commands.terminal import AsJson, Output, ProfileName, complain, explained, server
 
 _HERE = "https://127.0.0.1:8443"
 
@@ -34,8 +34,8 @@ def login(
 
     They are never given on the command line, where others could see them.
     """
-    from faceid_client import Client, Profile
-    from faceid_client.profiles import DEFAULT
+    from faceid_client import Client
+    from scripts.profiles import DEFAULT, Profile
 
     asked: str = url or typer.prompt("Server", default=_HERE, err=True)
     url = asked.rstrip("/")
@@ -69,8 +69,8 @@ def login(
 
 def logout(profile: ProfileName = None, as_json: AsJson = None) -> None:
     """End the session, and forget its credential."""
-    from faceid_client import Client, FaceIdError, Profile
-    from faceid_client.profiles import DEFAULT
+    from faceid_client import Client, FaceIdError
+    from scripts.profiles import DEFAULT, Profile, ProfileClient
 
     with explained():
         kept = Profile.load(profile or DEFAULT)
@@ -79,7 +79,7 @@ def logout(profile: ProfileName = None, as_json: AsJson = None) -> None:
             return
         try:
             if kept.refresh_token:
-                with Client.from_profile(kept.name) as client:
+                with Client.over(ProfileClient(kept)) as client:
                     client.logout()
         except FaceIdError as error:
             complain(f"The server was not told: {error}")
@@ -117,7 +117,7 @@ def password(
             with Client(url.rstrip("/"), ca_file=authority) as client:
                 client.request("POST", "/me/password", json=body)
         else:
-            with Client.from_profile(profile) as client:
+            with server(profile) as client:
                 client.request("POST", "/me/password", json=body)
     Output(as_json).said("The password is set.", {"changed": True})
 

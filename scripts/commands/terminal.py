@@ -110,8 +110,9 @@ def sure(question: str, already: bool) -> None:
 def server(profile: str | None) -> Generator["Client"]:
     """The server that the person is logged in to. What goes wrong is told with what to do about it."""
     from faceid_client import Client
+    from scripts.profiles import Profile, ProfileClient
 
-    with explained(), Client.from_profile(profile) as client:
+    with explained(), Client.over(ProfileClient(Profile.find(profile))) as client:
         yield client
 
 
@@ -130,7 +131,8 @@ def explained() -> Generator[None]:
 
 def explain(error: Exception) -> tuple[str, int]:
     """What happened and what to do, and the exit status that says so."""
-    from faceid_client import ApiError, NotLoggedIn, NotReachable, NotTrusted
+    from faceid_client import ApiError, NotReachable, NotTrusted
+    from scripts.profiles import NotLoggedIn
 
     match error:
         case NotLoggedIn():

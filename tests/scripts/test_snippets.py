@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from faceid_client import Profile
 from infra.settings import PROJECT_ROOT
 from tests.ingress.conftest import Client as Ingress
 from tests.ingress.conftest import jpeg
@@ -17,7 +16,7 @@ from tests.ingress.worker import Worker
 
 README = (PROJECT_ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-PRINTED = (r"ada\n\S+ \S+ ada \S+\n", r"True 85\.0?\nTrue 85\.0?\n")
+PRINTED = (r"ada\n\S+Z ada \S+\n", r"True 85\.0?\nTrue 85\.0?\n")
 CURL = next(block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "curl" in block)
 ADDRESS = "CA=.faceid/tls/ca.pem URL=https://127.0.0.1:8443\n"
 
@@ -32,25 +31,23 @@ async def test_the_python_does_what_it_says(
     worker: Worker,
     tls_folder: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     snippet: str,
     printed: str,
 ) -> None:
     worker.recognise = "ada"
     _lay_photos(tmp_path)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    Profile(
-        url=client.base_url,
-        ca_file=str(tls_folder / "ca.pem"),
-        access_token=client.token,
-        refresh_token=client.refresh_token,
-    ).save()
+    environment = {
+        "FACEID_URL": client.base_url,
+        "FACEID_CA_FILE": str(tls_folder / "ca.pem"),
+        "FACEID_API_KEY": await _key(client),
+        "PYTHONPATH": str(PROJECT_ROOT / "scripts" / "client"),
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        snippet.replace("found.best.full_name", "found.best.user_id"),  # the worker knows no names
+        snippet.replace('["best"]["full_name"]', '["best"]["user_id"]'),  # the worker knows no names
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "scripts" / "client")},
+        env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
@@ -82,6 +79,13 @@ async def test_the_shell_goes_from_registration_to_deletion(
     assert found["best"]["user_id"] == "u-1"
     assert [entry["user_id"] for entry in logged["items"]] == ["u-1"]
     assert face["user_id"] == "u-1"
+
+
+async def _key(client: Ingress) -> str:
+    """As the README has it made."""
+    scopes = re.findall(r"--scope (\S+)", README)
+    reply = await client.call("POST", "/api-keys", json={"name": "my script", "scopes": scopes})
+    return reply.body["api_key"]
 
 
 def _lay_photos(folder: Path) -> None:

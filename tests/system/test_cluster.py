@@ -55,7 +55,8 @@ class Load:
         chance = random.Random(number)
         while not self.stopping:
             ingress = chance.choice(self.cluster.ingresses)
-            async with AsyncClient(ingress.url, ca_file=ingress.ca_file, token=self.token) as api:
+            async with AsyncClient(ingress.url, ca_file=ingress.ca_file) as api:
+                api.token = self.token
                 new_face = None if number % 2 else next(self.new_faces, None)
                 if new_face is None:
                     reply = await self._sent(api, "/face/search", self.probe, {})
@@ -137,7 +138,8 @@ async def _registered(cluster: Cluster) -> str:
 async def _each_ended_once(cluster: Cluster, token: str, load: Load) -> None:
     """Every job that was accepted has one result and one entry of the log, and every enrolment one face."""
     last = cluster.ingresses[-1]
-    async with AsyncClient(last.url, ca_file=last.ca_file, token=token) as api:
+    async with AsyncClient(last.url, ca_file=last.ca_file) as api:
+        api.token = token
         faces: list[str] = []
         for job_id in (*load.enrolled, *load.searched):
             reply = await api.call("GET", f"/jobs/{job_id}", params={"wait": "50"}, wait_s=60)

@@ -2,10 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from functools import wraps
 from os import PathLike
-from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from faceid_client.client import AsyncClient
@@ -25,15 +24,22 @@ def _waits(
 
 
 def _lists(
-    method: Callable[Concatenate[AsyncClient, P], AsyncIterator[T]],
+    method: Callable[Concatenate[AsyncClient, P], AsyncGenerator[T]],
 ) -> Callable[Concatenate["Client", P], Iterator[T]]:
     @wraps(method)
     def call(client: "Client", *args: P.args, **options: P.kwargs) -> Iterator[T]:
         items = method(client.asynchronous, *args, **options)
-        while (found := client.run(_next(items))) is not None:
-            yield found[0]
+        try:
+            while (found := client.run(_next(items))) is not None:
+                yield found
+        finally:
+            client.run(items.aclose())
 
     return call
+
+
+async def _next(items: AsyncGenerator[T]) -> T | None:
+    return await anext(items, None)
 
 
 class Client:
@@ -41,53 +47,33 @@ class Client:
 
     def __init__(
         self,
-        url: str,
+        url: str | None = None,
         *,
         ca_file: str | PathLike[str] | None = None,
         api_key: str | None = None,
-        token: str | None = None,
-        refresh_token: str | None = None,
         timeout_s: float = 30,
         retry_for_s: float = 30,
     ) -> None:
-        self._begin(
-            AsyncClient(
-                url,
-                ca_file=ca_file,
-                api_key=api_key,
-                token=token,
-                refresh_token=refresh_token,
-                timeout_s=timeout_s,
-                retry_for_s=retry_for_s,
-            )
-        )
+        bounds = {"timeout_s": timeout_s, "retry_for_s": retry_for_s}
+        self._start(AsyncClient(url, ca_file=ca_file, api_key=api_key, **bounds))
 
     @classmethod
-    def from_profile(
-        cls,
-        name: str | None = None,
-        *,
-        url: str | None = None,
-        ca_file: str | None = None,
-        timeout_s: float = 30,
-        retry_for_s: float = 30,
-    ) -> Self:
-        """As `faceid login` left it, or as FACEID_URL, FACEID_CA_FILE and FACEID_API_KEY say, or as is given
-        here."""
-        client = cls.__new__(cls)
-        client._begin(
-            AsyncClient.from_profile(
-                name, url=url, ca_file=ca_file, timeout_s=timeout_s, retry_for_s=retry_for_s
-            )
-        )
-        return client
+    def over(cls, client: AsyncClient) -> Self:
+        """The blocking form of a client that was made, but not used yet."""
+        blocking = cls.__new__(cls)
+        blocking._start(client)
+        return blocking
+
+    def _start(self, client: AsyncClient) -> None:
+        self.asynchronous = client
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="faceid-client", daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -98,7 +84,15 @@ class Client:
             self._thread.join()
             self._loop.close()
 
-    call = _waits(AsyncClient.call)
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for work on the `asynchronous` client, which lives in a thread of its own."""
+        running = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return running.result()
+        except KeyboardInterrupt:
+            running.cancel()
+            raise
+
     register = _waits(AsyncClient.register)
     login = _waits(AsyncClient.login)
     logout = _waits(AsyncClient.logout)
@@ -118,26 +112,5 @@ class Client:
     logs = _lists(AsyncClient.logs)
     get = _waits(AsyncClient.get)
     pages = _lists(AsyncClient.pages)
-    stream = _lists(AsyncClient.stream)
+    call = _waits(AsyncClient.call)
     request = _waits(AsyncClient.request)
-
-    def _begin(self, client: AsyncClient) -> None:
-        self.asynchronous = client
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="faceid-client", daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for work on the `asynchronous` client, which lives in a thread of its own."""
-        running = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return running.result()
-        except KeyboardInterrupt:
-            running.cancel()
-            raise
-
-
-async def _next(items: AsyncIterator[T]) -> tuple[T] | None:
-    async for item in items:
-        return (item,)
-    return None

@@ -2,72 +2,29 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import date
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Final, Literal, Unpack
 from urllib.parse import quote
 
-from faceid_client.answers import (
-    Detection,
-    EnrolledFace,
-    Enrolment,
-    Job,
-    LogEntry,
-    Search,
-    User,
-    Verification,
-)
-from faceid_client.connection import Connection, Photo, Reply
+from faceid_client import shapes
+from faceid_client.connection import Connection, Photo
 from faceid_client.errors import ApiError, JobPending
 
-_LONGEST_WAIT_S = 30
-_BETWEEN_LOOKS_S = 0.2
+_LONGEST_WAIT_S: Final = 30
+_BETWEEN_LOOKS_S: Final = 0.2
 
-
-class Person(TypedDict, total=False):
-    """What belongs to a user; what is left out stays as it is."""
-
-    full_name: str | None
-    tags: Sequence[str]
-    groups: Sequence[str]
-    reference_id: str | None
-    metadata: Mapping[str, Any]
-    valid_until: str | None
-    consent: Mapping[str, str] | None
-
-
-class SearchOptions(TypedDict, total=False):
-    """How a search is narrowed. `threshold` is percent (85, "85%" and 0.85 mean the same)."""
-
-    threshold: float | str
-    groups: Sequence[str]
-    limit: int
-    face: Literal["largest", "all"]
-    location: Mapping[str, Any]
-
-
-class LogFilter(TypedDict, total=False):
-    """Which access-log entries; `since` inclusive, `until` exclusive."""
-
-    user_id: str
-    since: str | date
-    until: str | date
-    outcome: str
-    device_id: str
-
-
-class FaceFilter(TypedDict, total=False):
-    """Which faces or users."""
-
-    user_id: str
-    reference_id: str
-    tag: str
-    group: str
+Threshold = float | str
+"""Percent of confidence: 85, "85%" and 0.85 mean the same."""
 
 
 class AsyncClient(Connection):
-    """A FaceID server. Photos are bytes or paths. What takes a job waits for its end, `wait_s` at most, and
-    then raises JobPending, which has its id; every refusal is an ApiError with a stable `code`."""
+    """A FaceID server. Photos are bytes or paths, answers the dicts of `faceid_client.shapes`.
+
+    What takes a job waits for its end, `wait_s` at most, and then raises JobPending, which has its id. Every
+    refusal is an ApiError with a stable `code`. Listings come newest first and are fetched a page at a time:
+    break off when there is enough. What has no method here is within reach of `get`, `pages` and `request`.
+    """
 
     async def register(self, company_name: str, email: str, password: str) -> str:
         """Make a company and its first admin, who then logs in; answers the company's id."""
@@ -76,7 +33,7 @@ class AsyncClient(Connection):
 
     async def login(self, email: str, password: str) -> None:
         """Log in; the token is used, and refreshed when it has expired, from now on."""
-        await self.keep(await self.request("POST", "/login", json={"email": email, "password": password}))
+        self._take(await self.request("POST", "/login", json={"email": email, "password": password}))
 
     async def logout(self) -> None:
         """End the session: its tokens stop working at once."""
@@ -90,19 +47,32 @@ class AsyncClient(Connection):
         *,
         reference_image: Photo | None = None,
         wait_s: float = 60,
-        **person: Unpack[Person],
-    ) -> Enrolment:
+        **person: Unpack[shapes.Person],
+    ) -> shapes.Enrolment:
         """Put a face into the gallery. `reference_image` (an ID card) is compared with it first."""
-        photos = {"image": photo}
-        if reference_image is not None:
-            photos["reference_image"] = reference_image
-        return Enrolment.read(
-            await self._recognise("/face/enroll", photos, wait_s, user_id=user_id, **person)
-        )
+        photos = {"image": photo, "reference_image": reference_image}
+        return await self._recognise("enroll", photos, {"user_id": user_id, **person}, wait_s)
 
-    async def search(self, photo: Photo, *, wait_s: float = 60, **options: Unpack[SearchOptions]) -> Search:
+    async def search(
+        self,
+        photo: Photo,
+        *,
+        threshold: Threshold | None = None,
+        groups: Sequence[str] | None = None,
+        limit: int | None = None,
+        face: Literal["largest", "all"] = "largest",
+        location: Mapping[str, Any] | None = None,
+        wait_s: float = 60,
+    ) -> shapes.Search:
         """Who is this?"""
-        return Search.read(await self._recognise("/face/search", {"image": photo}, wait_s, **options))
+        fields = {
+            "threshold": threshold,
+            "groups": groups,
+            "limit": limit,
+            "face": face,
+            "location": location,
+        }
+        return await self._recognise("search", {"image": photo}, fields, wait_s)
 
     async def verify(
         self,
@@ -110,120 +80,137 @@ class AsyncClient(Connection):
         *,
         user_id: str | None = None,
         other_image: Photo | None = None,
-        threshold: float | str | None = None,
+        threshold: Threshold | None = None,
         wait_s: float = 60,
-    ) -> Verification:
+    ) -> shapes.Verification:
         """Is this that user, or the person of that other photo? Give one of the two."""
-        photos = {"image": photo}
-        if other_image is not None:
-            photos["other_image"] = other_image
-        fields = {"user_id": user_id, "threshold": threshold}
-        return Verification.read(await self._recognise("/face/verify", photos, wait_s, **fields))
+        photos = {"image": photo, "other_image": other_image}
+        return await self._recognise("verify", photos, {"user_id": user_id, "threshold": threshold}, wait_s)
 
-    async def detect(self, photo: Photo, *, wait_s: float = 60) -> Detection:
+    async def detect(self, photo: Photo, *, wait_s: float = 60) -> shapes.Detection:
         """Where are faces, and how good are they? Nobody is identified, nothing is stored."""
-        return Detection.read(await self._recognise("/face/detect", {"image": photo}, wait_s))
+        return await self._recognise("detect", {"image": photo}, {}, wait_s)
 
-    async def user(self, user_id: str) -> User:
-        return User.read(await self.get(f"/users/{quote(user_id, safe='')}"))
+    async def user(self, user_id: str) -> shapes.User:
+        return await self.get(_path("users", user_id))
 
-    async def update_user(self, user_id: str, **changes: Unpack[Person]) -> User:
+    def users(
+        self,
+        *,
+        full_name: str | None = None,
+        reference_id: str | None = None,
+        group: str | None = None,
+        tag: str | None = None,
+    ) -> AsyncGenerator[shapes.User]:
+        """Everybody who is enrolled and is all that is given."""
+        which = {"full_name": full_name, "reference_id": reference_id, "group": group, "tag": tag}
+        return self.pages("/users", which)
+
+    async def update_user(self, user_id: str, **changes: Unpack[shapes.Person]) -> shapes.User:
         """Change what is given; None takes a value away."""
-        path = f"/users/{quote(user_id, safe='')}"
-        return User.read((await self.request("PATCH", path, json=dict(changes))).body)
+        return (await self.request("PATCH", _path("users", user_id), json=changes)).body
 
     async def delete_user(self, user_id: str, *, wait_s: float = 60) -> None:
         """Erase a person: faces, photos and traces."""
-        await self._delete(f"/users/{quote(user_id, safe='')}", wait_s)
+        await self._ended("DELETE", _path("users", user_id), wait_s)
 
-    async def users(self, **which: Unpack[FaceFilter]) -> AsyncIterator[User]:
-        """Everybody who is enrolled, newest first, fetched a page at a time."""
-        async for item in self.pages("/users", which):
-            yield User.read(item)
+    async def face(self, face_id: str) -> shapes.EnrolledFace:
+        return await self.get(_path("faces", face_id))
 
-    async def face(self, face_id: str) -> EnrolledFace:
-        return EnrolledFace.read(await self.get(f"/faces/{quote(face_id, safe='')}"))
+    def faces(
+        self,
+        *,
+        user_id: str | None = None,
+        reference_id: str | None = None,
+        group: str | None = None,
+        tag: str | None = None,
+    ) -> AsyncGenerator[shapes.EnrolledFace]:
+        """Faces of users who are all that is given."""
+        which = {"user_id": user_id, "reference_id": reference_id, "group": group, "tag": tag}
+        return self.pages("/faces", which)
 
     async def delete_face(self, face_id: str, *, wait_s: float = 60) -> None:
-        await self._delete(f"/faces/{quote(face_id, safe='')}", wait_s)
+        await self._ended("DELETE", _path("faces", face_id), wait_s)
 
-    async def faces(self, **which: Unpack[FaceFilter]) -> AsyncIterator[EnrolledFace]:
-        """Faces, newest first, fetched a page at a time."""
-        async for item in self.pages("/faces", which):
-            yield EnrolledFace.read(item)
-
-    async def job(self, job_id: str, *, wait_s: float = 0) -> Job:
+    async def job(self, job_id: str, *, wait_s: float = 0) -> shapes.Job:
         """How far a job is; held until it has ended, `wait_s` at most."""
         until_s = time.monotonic() + wait_s
         while True:
             wait = max(0, min(until_s - time.monotonic(), _LONGEST_WAIT_S))
-            path, params = f"/jobs/{quote(job_id, safe='')}", {"wait": f"{wait:.3f}"}
-            job = Job.read((await self.request("GET", path, params=params, wait_s=wait)).body)
-            if job.state != "queued" or time.monotonic() >= until_s:
+            path, params = _path("jobs", job_id), {"wait": f"{wait:.3f}"}
+            job: shapes.Job = (await self.request("GET", path, params=params, wait_s=wait)).body
+            if job["state"] != "queued" or time.monotonic() >= until_s:
                 return job
             await asyncio.sleep(_BETWEEN_LOOKS_S)
 
-    async def jobs(self, **which: str) -> AsyncIterator[Job]:
-        """Jobs, newest first, fetched a page at a time."""
-        async for item in self.pages("/jobs", which):
-            yield Job.read(item)
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        correlation_id: str | None = None,
+        since: str | date | None = None,
+        until: str | date | None = None,
+    ) -> AsyncGenerator[shapes.Job]:
+        """What was submitted; `since` inclusive, `until` exclusive."""
+        which = {"state": state, "kind": kind, "correlation_id": correlation_id}
+        return self.pages("/jobs", {**which, "from": since, "to": until})
 
-    async def logs(self, **which: Unpack[LogFilter]) -> AsyncIterator[LogEntry]:
-        """The access log, newest first, fetched a page at a time: break off when there is enough of it."""
-        names = {"since": "from", "until": "to"}
-        async for item in self.pages(
-            "/logs", {names.get(name, name): value for name, value in which.items()}
-        ):
-            yield LogEntry.read(item)
+    def logs(
+        self,
+        *,
+        user_id: str | None = None,
+        since: str | date | None = None,
+        until: str | date | None = None,
+        outcome: str | None = None,
+        device_id: str | None = None,
+    ) -> AsyncGenerator[shapes.LogEntry]:
+        """The access log; `since` inclusive, `until` exclusive."""
+        which = {"user_id": user_id, "outcome": outcome, "device_id": device_id}
+        return self.pages("/logs", {**which, "from": since, "to": until})
 
     async def get(self, path: str, **params: str) -> Any:
-        """The JSON of any resource."""
+        """Any resource: its JSON, or its bytes where it is no JSON."""
         return (await self.request("GET", path, params=params)).body
 
-    async def pages(self, path: str, which: Mapping[str, object], *, limit: int = 100) -> AsyncIterator[Any]:
-        """The items of any listing, a page at a time."""
-        params = {name: str(value) for name, value in which.items() if value is not None}
+    async def pages(self, path: str, which: Mapping[str, object], *, limit: int = 100) -> AsyncGenerator[Any]:
+        """The items of any listing; what is None in `which` is not asked for."""
+        params = {name: _text(value) for name, value in which.items() if value is not None}
         params["limit"] = str(limit)
         while True:
             page = await self.get(path, **params)
             for item in page["items"]:
                 yield item
-            if not page.get("next_cursor"):
+            if page["next_cursor"] is None:
                 return
             params["cursor"] = page["next_cursor"]
 
     async def _recognise(
-        self, path: str, photos: Mapping[str, Photo], wait_s: float, **fields: object
-    ) -> dict[str, Any]:
+        self, what: str, photos: Mapping[str, Photo | None], fields: Mapping[str, Any], wait_s: float
+    ) -> Any:
+        photo = {name: one for name, one in photos.items() if one is not None}
         given = {name: value for name, value in fields.items() if value is not None}
-        wait = min(wait_s, _LONGEST_WAIT_S)
-        until_s = time.monotonic() + wait_s
-        reply = await self.request(
-            "POST", path, photo=photos, fields=given, headers=_prefer(wait), wait_s=wait
-        )
-        return await self._ended(reply, until_s)
+        return await self._ended("POST", f"/face/{what}", wait_s, photo=photo, fields=given)
 
-    async def _delete(self, path: str, wait_s: float) -> None:
-        wait = min(wait_s, _LONGEST_WAIT_S)
-        until_s = time.monotonic() + wait_s
-        await self._ended(await self.request("DELETE", path, headers=_prefer(wait), wait_s=wait), until_s)
-
-    async def _ended(self, reply: Reply, until_s: float) -> Any:
+    async def _ended(self, method: str, path: str, wait_s: float, **content: Any) -> Any:
         """The result of what was answered at once, or of the job that it became."""
+        until_s = time.monotonic() + wait_s
+        wait = min(wait_s, _LONGEST_WAIT_S)
+        prefer = {"Prefer": f"wait={int(wait)}" if wait >= 1 else "respond-async"}
+        reply = await self.request(method, path, headers=prefer, wait_s=wait, **content)
         if reply.status != 202:
             return reply.body
         job = await self.job(reply.body["job_id"], wait_s=until_s - time.monotonic())
-        if job.state == "queued":
-            raise JobPending(job.job_id)
-        if job.state != "succeeded":
-            told: dict[str, Any] = job.problem or {
-                "code": f"job_{job.state}",
-                "title": "The job was not done",
-            }
-            known = {"job_id": job.job_id, "correlation_id": job.correlation_id}
-            raise ApiError(told.get("status", 500), {}, {**known, **told})
-        return job.result
+        if job["state"] == "queued":
+            raise JobPending(job["job_id"])
+        if job["state"] != "succeeded":
+            raise ApiError.of_job(job)
+        return job["result"]
 
 
-def _prefer(wait_s: float) -> dict[str, str]:
-    return {"Prefer": f"wait={int(wait_s)}" if wait_s >= 1 else "respond-async"}
+def _path(*parts: str) -> str:
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)

@@ -1,21 +1,26 @@
 """What `faceid login` keeps: a server's address, the authority to trust, and a credential, in a file that
 only its owner reads (0600, in a folder 0700)."""
 
+import asyncio
 import fcntl
 import json
 import os
 import re
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from faceid_client.errors import NotLoggedIn
+from faceid_client import AsyncClient, FaceIdError
 
 DEFAULT = "default"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class NotLoggedIn(FaceIdError):
+    """There is no credential: neither a profile that `faceid login` kept nor FACEID_API_KEY."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,31 @@ class Profile:
         _path(self.name).unlink(missing_ok=True)
 
 
+class ProfileClient(AsyncClient):
+    """A client with a profile's credential: all who use the profile share its tokens."""
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile.url, ca_file=profile.ca_file, api_key=profile.api_key)
+        self._profile = profile
+        self.token, self.refresh_token = profile.access_token, profile.refresh_token
+
+    async def renew(self) -> bool:
+        """The token that another command has fetched meanwhile, or a new one."""
+        with ExitStack() as alone:
+            await asyncio.to_thread(alone.enter_context, _locked(self._profile.name))
+            kept = Profile.load(self._profile.name)
+            if kept is not None and kept.url == self._profile.url and kept.access_token != self.token:
+                self.token, self.refresh_token = kept.access_token, kept.refresh_token
+                return True
+            renewed = await super().renew()
+            if renewed:
+                tokens = {"access_token": self.token, "refresh_token": self.refresh_token}
+                await asyncio.to_thread(replace(self._profile, **tokens).save)
+            return renewed
+
+
 @contextmanager
-def locked(name: str) -> Generator[None]:
+def _locked(name: str) -> Generator[None]:
     """Alone with the profile: a refresh token works once, so two commands must not send the same one."""
     path = _path(name).with_suffix(".lock")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
