@@ -64,7 +64,8 @@ def read_settings(path: Path) -> Settings:
 def faults_of(error: ValidationError) -> list[str]:
     """What is wrong with settings, a line each: the variable, where it is one alone, and why."""
     return [
-        "".join(f"{_PREFIX}{field}: ".upper() for field in fault["loc"][:1]) + fault["msg"]
+        "".join(f"{_PREFIX}{field}: ".upper() for field in fault["loc"][:1])
+        + fault["msg"].removeprefix("Value error, ")
         for fault in error.errors()
     ]
 

@@ -203,4 +203,4 @@ def _within_64_bits(text: str) -> int:
 
 
 def _too_large(max_bytes: int) -> ProblemError:
-    return ProblemError("body_too_large", f"The body may have {max_bytes:,} bytes.")
+    return ProblemError("body_too_large", f"Send {max_bytes:,} bytes at most.")

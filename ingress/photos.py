@@ -113,9 +113,9 @@ def check_photo(photo: bytes, limits: PhotoLimits) -> None:
     except HeaderDamaged:
         raise ProblemError("corrupt_image") from None
     if header.width_px * header.height_px > limits.max_pixels:
-        raise ProblemError("image_dimensions", f"The photo may have {limits.max_pixels:,} pixels.")
+        raise ProblemError("image_dimensions", f"Resize it to {limits.max_pixels:,} pixels at most.")
     if min(header.width_px, header.height_px) < limits.min_side_px:
-        raise ProblemError("image_dimensions", f"The photo needs {limits.min_side_px} pixels a side.")
+        raise ProblemError("image_dimensions", f"Send one of {limits.min_side_px} pixels a side at least.")
 
 
 def _from_json(

@@ -132,7 +132,7 @@ async def _subject(call: Call, user_id: str) -> Subject:
     users = call.services.users
     user = await users.get(call.company_id, await users.hash_of(call.company_id, user_id))
     if user is None or user.state is not UserState.ACTIVE or not call.identity.may_see(user.groups):
-        raise ProblemError("not_found", "There is no such user.")
+        raise ProblemError("not_found", "There is no such user: check the id.")
     return Subject(user.id, user.epoch)
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from schemas.access import KEY_SCOPES, Scope
 from schemas.api.base import Answer, PageQuery, Request, examples
@@ -15,10 +15,18 @@ OVERLAP_S: Final = 86_400
 _MAX_OVERLAP_S: Final = 30 * 86_400
 
 
-def _of_a_key(scopes: frozenset[Scope]) -> frozenset[Scope]:
-    if scopes - KEY_SCOPES:
-        raise ValueError(f"may only be of {', '.join(sorted(KEY_SCOPES))}")
-    return scopes
+def _of_a_key(scope: object) -> object:
+    if scope not in sorted(KEY_SCOPES):
+        raise ValueError(f"must be one of {', '.join(sorted(KEY_SCOPES))}")
+    return scope
+
+
+KeyScope = Annotated[
+    Scope,
+    BeforeValidator(_of_a_key),
+    WithJsonSchema({"type": "string", "enum": sorted(KEY_SCOPES)}, mode="validation"),
+]
+"""A scope that a key may be given: there are others, which only members have."""
 
 
 class ApiKeysQuery(PageQuery):
@@ -41,7 +49,7 @@ class ApiKeyRequest(Request):
 
     name: Name
     """For people, to tell keys apart."""
-    scopes: Annotated[frozenset[Scope], Field(min_length=1), AfterValidator(_of_a_key)]
+    scopes: Annotated[frozenset[KeyScope], Field(min_length=1)]
     """What the key may do."""
     groups: Annotated[tuple[Label, ...], Field(min_length=1, max_length=MAX_LABELS)] | None = None
     """The only groups of users that the key sees, changes, searches and enrols into; without them, all."""

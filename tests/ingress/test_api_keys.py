@@ -187,8 +187,9 @@ async def test_what_a_key_cannot_be(stranger: Client) -> None:
     admin = await stranger.register()
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"scopes": []}, "scopes"),
-        ({"scopes": ["admin"]}, "scopes"),
-        ({"scopes": ["member"]}, "scopes"),
+        ({"scopes": ["admin"]}, "scopes.0"),
+        ({"scopes": ["search", "member"]}, "scopes.1"),
+        ({"scopes": [["search"]]}, "scopes.0"),
         ({"scopes": ["everything"]}, "scopes.0"),
         ({"groups": []}, "groups"),
         ({"expires_at": "2025-12-31"}, "expires_at"),

@@ -64,14 +64,12 @@ def open_photo(data: bytes, limits: PhotoLimits) -> NDArray[np.uint8]:
             raise
         except Image.DecompressionBombError as error:
             raise PhotoRefused(
-                "image_dimensions", f"The photo has more than {limits.max_pixels} pixels."
+                "image_dimensions", f"Resize it to {limits.max_pixels:,} pixels at most."
             ) from error
         except Exception as error:
             # Given hostile bytes, Pillow's parsers raise whatever they run into: OSError, SyntaxError,
             # struct.error, ...
-            raise PhotoRefused(
-                "corrupt_image", "The photo cannot be decoded; it is damaged or cut off."
-            ) from error
+            raise PhotoRefused("corrupt_image", "The file is damaged or cut off: export it again.") from error
 
 
 def check_size(data: bytes, limits: PhotoLimits) -> None:

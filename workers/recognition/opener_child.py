@@ -4,12 +4,16 @@ import resource
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from infra.child import Handlers, child_main, limit_resources
 from schemas.recognition import PhotoLimits
 from workers.recognition.opener import PhotoRefused, open_photo
 from workers.recognition.shared_photo import SharedPhoto
+
+_TOO_MUCH_MEMORY: Final = (
+    "Opening it takes more memory than allowed. Save it again as a plain JPEG, of fewer pixels."
+)
 
 
 @contextmanager
@@ -26,7 +30,7 @@ def serve(arguments: Mapping[str, Any]) -> Generator[Handlers]:
         except PhotoRefused as refused:
             return {"code": refused.code, "detail": refused.detail}
         except MemoryError:
-            return {"code": "image_too_costly", "detail": "Opening the photo takes more memory than allowed."}
+            return {"code": "image_too_costly", "detail": _TOO_MUCH_MEMORY}
         shared.write_pixels(opened)
         height, width = opened.shape[:2]
         return {"height_px": height, "width_px": width}

@@ -121,8 +121,11 @@ def opener_process(
 
 
 def _too_slow() -> PhotoRefused:
-    return PhotoRefused("image_too_costly", "Opening the photo takes longer than allowed.")
+    return PhotoRefused(
+        "image_too_costly",
+        "Opening it takes longer than allowed. Save it again as a plain JPEG, of fewer pixels.",
+    )
 
 
 def _corrupt() -> PhotoRefused:
-    return PhotoRefused("corrupt_image", "The photo cannot be decoded: the decoder broke down over it.")
+    return PhotoRefused("corrupt_image", "The decoder broke down over it. Export it again.")

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.problem_types import PROBLEM_TYPES
 from schemas.recognition import Box, Face, Landmarks, Purpose, Quality, QualityPolicy
 from workers.recognition.parameters import CROP_MARGIN_PX
 from workers.recognition.prominence import prominence
@@ -63,7 +64,7 @@ def refusal(
     Probes with several faces are fine: the question is who the most prominent one is. An enrolment is not,
     since the wrong person's template would be kept."""
     if not faces:
-        return "no_face", "No face was found in the photo."
+        return "no_face", f"No face was found in the photo. {_remedy('no_face')}"
     face, quality = faces[0], faces[0].quality
     # What the detector doubts is more often a pattern than a second person.
     others = [other for other in faces[1:] if other.detection_confidence >= policy.min_detection_confidence]
@@ -110,9 +111,13 @@ def template_refusal(quality: Quality, policy: QualityPolicy) -> tuple[str, str]
 
 def _below(code: str, what: str, value: float, least: float, unit: str = "") -> tuple[str, str] | None:
     words = f"The {what} is {value:.2f} {unit}".rstrip()
-    return (code, f"{words}; at least {least:g} is needed.") if value < least else None
+    return (code, f"{words}; at least {least:g} is needed. {_remedy(code)}") if value < least else None
 
 
 def _above(code: str, what: str, value: float, most: float, unit: str = "") -> tuple[str, str] | None:
     words = f"The {what} is {value:.2f} {unit}".rstrip()
-    return (code, f"{words}; at most {most:g} is allowed.") if value > most else None
+    return (code, f"{words}; at most {most:g} is allowed. {_remedy(code)}") if value > most else None
+
+
+def _remedy(code: str) -> str:
+    return PROBLEM_TYPES[code].remedy

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from schemas.problem_types import PROBLEM_TYPES
 from schemas.recognition import Box, Face, Landmarks, Point, Purpose, Quality, QualityPolicy
 from workers.recognition.quality import measure, pose, refusal, template_refusal
 
@@ -111,8 +112,8 @@ GOOD = face()
 )
 def test_faces_are_refused_with_a_code(purpose: Purpose, faces: list[Face], code: str | None) -> None:
     refused = refusal(faces, purpose, QualityPolicy(), *SIZE)
+    assert refused is None or refused[1].endswith(PROBLEM_TYPES[refused[0]].remedy)
     assert (refused[0] if refused else None) == code
-    assert refused is None or refused[1].endswith(".")
 
 
 def test_a_second_prominent_face_matters_at_enrolment_only() -> None:
