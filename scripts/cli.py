@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 app = typer.Typer(
-    help="Face recognition server: who is this?",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_show_locals=False,
 )
 bench = typer.Typer(help="Measure speed and accuracy on this machine.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+app.command()(session.register)
 app.command()(session.login)
 app.command()(session.logout)
 app.command()(session.password)
@@ -44,7 +44,12 @@ app.command()(operating.pause)
 app.command()(operating.resume)
 app.command()(moving.migrate)
 
-LfwFolder = Annotated[Path, typer.Option("--lfw", help="Folder of LFW deep-funneled with the View-1 lists.")]
+LfwFolder = Annotated[
+    Path,
+    typer.Option(
+        "--lfw", help="Folder of LFW deep-funneled with the View-1 lists.", exists=True, file_okay=False
+    ),
+]
 
 _FACES_LOADED = 20_000
 
@@ -52,6 +57,23 @@ BenchFolder = Annotated[
     Path | None,
     typer.Option("--folder", help="Where to put what is measured (else the cache). It is removed again."),
 ]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"faceid {version('faceid-api')}")
+        raise typer.Exit
+
+
+@app.callback()
+def faceid(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Face recognition server: who is this?"""
 
 
 @app.command()
@@ -235,6 +257,9 @@ def _told(error: Exception) -> int | None:
         return 2
     if isinstance(error, FAULTS):
         complain(str(error))
+        return Exit.REFUSED
+    if isinstance(error, OSError) and error.filename is not None:
+        complain(f"{error.filename}: {error.strerror}. Name another file, or put that right.")
         return Exit.REFUSED
     return None
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
+from rich.markup import escape
 
 from scripts.commands.terminal import AsJson, Exit, Limit, Output, ProfileName, Sure, complain, server, sure
 
@@ -20,6 +21,8 @@ _SCOPES: Final = (
     "A scope, of faces:read, faces:write, faces:photos, search, search:investigate and logs:read; "
     "may be given several times."
 )
+_KEEP_KEY: Final = "Keep the api_key: it is not shown again."
+
 Role = Annotated[str, typer.Option(help="admin, staff or auditor.")]
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID")]
 
@@ -44,7 +47,7 @@ def invite(
     with server(profile) as faceid:
         body = {"email": email, "role": role, "name": name}
         made = faceid.request("POST", "/members", json=body).body
-    Output(as_json).record(made)
+        Output(as_json).record(made, _token_for(email, faceid))
 
 
 @members.command("set-role")
@@ -85,7 +88,7 @@ def reset_password(
     with server(profile) as faceid:
         body = {"reset_password": True}
         changed = faceid.request("PATCH", f"/members/{_member(faceid, email)}", json=body)
-        Output(as_json).record(changed.body)
+        Output(as_json).record(changed.body, _token_for(email, faceid))
 
 
 @keys.command("list")
@@ -113,15 +116,24 @@ def create(
     body |= {"groups": groups} if groups else {}
     body |= {"expires_at": expires_at} if expires_at else {}
     with server(profile) as faceid:
-        Output(as_json).record(faceid.request("POST", "/api-keys", json=body).body)
+        Output(as_json).record(faceid.request("POST", "/api-keys", json=body).body, _KEEP_KEY)
 
 
 @keys.command()
-def rotate(key_id: KeyId, profile: ProfileName = None, as_json: AsJson = None) -> None:
+def rotate(
+    key_id: KeyId,
+    overlap_s: Annotated[
+        int | None,
+        typer.Option(help="For how many seconds the old one works on: a day, unless told; 0 after a leak."),
+    ] = None,
+    profile: ProfileName = None,
+    as_json: AsJson = None,
+) -> None:
     """Make a new key in place of one that works on for a while, and print it, once."""
+    body = {} if overlap_s is None else {"overlap_s": overlap_s}
     with server(profile) as faceid:
         path = f"/api-keys/{quote(key_id, safe='')}/rotate"
-        Output(as_json).record(faceid.request("POST", path, json={}).body)
+        Output(as_json).record(faceid.request("POST", path, json=body).body, _KEEP_KEY)
 
 
 @keys.command()
@@ -161,6 +173,13 @@ def set_company(
         inner[last] = _value(text)
     with server(profile) as faceid:
         Output(as_json).record(faceid.request("PATCH", "/company", json=body).body)
+
+
+def _token_for(email: str, faceid: "Client") -> str:
+    return (
+        f"Give the set_password_token to {escape(email)}, who pastes it into:"
+        f" faceid password --token --url {faceid.url}"
+    )
 
 
 def _member(faceid: "Client", email: str) -> str:

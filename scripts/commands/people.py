@@ -18,6 +18,7 @@ Reference = Annotated[str | None, typer.Option("--reference-id", help="Only with
 
 @users.command("list")
 def list_users(
+    name: Annotated[str | None, typer.Option(help="Only of this whole name, in any letter case.")] = None,
     tag: Tag = None,
     group: Group = None,
     reference_id: Reference = None,
@@ -26,7 +27,7 @@ def list_users(
     as_json: AsJson = None,
 ) -> None:
     """List people, newest first."""
-    which = {"tag": tag, "group": group, "reference_id": reference_id}
+    which = {"full_name": name, "tag": tag, "group": group, "reference_id": reference_id}
     columns = ("user_id", "full_name", "groups", "tags", "created_at")
     _list("/users", which, columns, limit, profile, as_json)
 

@@ -42,7 +42,9 @@ def enroll(
         typer.Option(help="Photo of an ID card, to be compared first.", exists=True, dir_okay=False),
     ] = None,
     metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, may be given several times.")] = None,
-    valid_until: Annotated[datetime | None, typer.Option(help="From then on nobody is matched.")] = None,
+    valid_until: Annotated[
+        str | None, typer.Option(help="A date or time, in UTC unless told; from then on nobody is matched.")
+    ] = None,
     consent: Annotated[
         str | None, typer.Option(help="The person has consented now, to this version of your text.")
     ] = None,
@@ -63,7 +65,7 @@ def enroll(
     if metadata:
         person["metadata"] = dict(_pair(text) for text in metadata)
     if valid_until is not None:
-        person["valid_until"] = valid_until.astimezone().isoformat()
+        person["valid_until"] = valid_until
     if consent is not None:
         now = datetime.now().astimezone()
         person["consent"] = {"text_version": consent, "given_at": now.isoformat()}
@@ -110,6 +112,8 @@ def search(
     The exit status is 0 if every photo was matched and 1 if one was not."""
     if picture is not None and picture.suffix.lower() not in _PICTURE_TYPES:
         raise typer.BadParameter("a picture ends in .png or .jpg", param_hint="--picture")
+    if picture is not None and not picture.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {picture.parent}", param_hint="--picture")
     place = {"device_id": device, "site": site, "latitude": latitude, "longitude": longitude}
     location = {name: value for name, value in place.items() if value is not None}
     run = _Run(Output(as_json), Table("photo", "user", "name", "confidence", "similarity", title=None))

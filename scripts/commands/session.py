@@ -1,27 +1,55 @@
-"""`faceid login` and `faceid logout`."""
+"""`faceid register`, `login`, `logout` and `password`: who somebody is to a server."""
 
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
 from scripts.commands.terminal import AsJson, Output, ProfileName, complain, explained, server
 
+if TYPE_CHECKING:
+    from faceid_client import Client
+
 _HERE = "https://127.0.0.1:8443"
+
+Url = Annotated[str | None, typer.Option(envvar="FACEID_URL", help="Address of the server.")]
+Authority = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca", envvar="FACEID_CA_FILE", dir_okay=False, exists=True, help="The authority to trust."
+    ),
+]
+
+
+def register(
+    company: Annotated[str | None, typer.Option(help="Name of the company.")] = None,
+    email: Annotated[str | None, typer.Option(help="Your e-mail address.")] = None,
+    url: Url = None,
+    ca: Authority = None,
+    profile: ProfileName = None,
+    as_json: AsJson = None,
+) -> None:
+    """Make a company with you as its first admin, and log in.
+
+    The password is asked for, or read from standard input.
+    """
+    address = _asked("Server", url, _HERE)
+    name, owner = _asked("Company", company), _asked("E-mail", email)
+    with explained():
+        password = _secret("Password", new=True)
+        with _client(address, ca) as client:
+            client.register(name, owner, password)
+            client.login(owner, password)
+            _keep(client, ca, profile, None, f"{name} is registered. Logged in as {owner}.", as_json)
 
 
 def login(
-    url: Annotated[str | None, typer.Option(envvar="FACEID_URL", help="Address of the server.")] = None,
+    url: Url = None,
     email: Annotated[str | None, typer.Option(help="Log in as this member.")] = None,
-    ca: Annotated[
-        Path | None,
-        typer.Option(
-            "--ca", envvar="FACEID_CA_FILE", dir_okay=False, exists=True, help="The authority to trust."
-        ),
-    ] = None,
+    ca: Authority = None,
     api_key: Annotated[
         bool, typer.Option("--api-key", help="Use an API key: asked for, or FACEID_API_KEY.")
     ] = False,
@@ -34,37 +62,19 @@ def login(
 
     They are never given on the command line, where others could see them.
     """
-    from faceid_client import Client
-    from scripts.profiles import DEFAULT, Profile
-
-    asked: str = url or typer.prompt("Server", default=_HERE, err=True)
-    url = asked.rstrip("/")
-    authority = ca or _own_authority(url)
-    ca_file = str(authority.resolve()) if authority else None
-    name, key = profile or DEFAULT, None
+    address = _asked("Server", url, _HERE)
     with explained():
         if api_key:
             key = os.environ.get("FACEID_API_KEY") or _secret("API key")
-        else:
-            email = email or typer.prompt("E-mail", err=True)
-        with Client(url, ca_file=ca_file, api_key=key) as client:
-            if key is None:
-                client.login(email or "", _secret("Password"))
-            else:
+            with _client(address, ca, key) as client:
                 client.get("/jobs", correlation_id="login", limit="1")  # Whether the key is one.
-            kept = Profile(
-                name=name,
-                url=url,
-                ca_file=ca_file,
-                api_key=key,
-                access_token=client.asynchronous.token,
-                refresh_token=client.asynchronous.refresh_token,
-            )
-            path = kept.save()
-    Output(as_json).said(
-        f"Logged in to {url}{'' if key else f' as {email}'}. Kept in {path}, for you alone.",
-        {"url": url, "profile": name, "file": str(path)},
-    )
+                _keep(client, ca, profile, key, f"Logged in to {client.url}.", as_json)
+            return
+        member = _asked("E-mail", email)
+        password = _secret("Password")
+        with _client(address, ca) as client:
+            client.login(member, password)
+            _keep(client, ca, profile, None, f"Logged in to {client.url} as {member}.", as_json)
 
 
 def logout(profile: ProfileName = None, as_json: AsJson = None) -> None:
@@ -92,40 +102,55 @@ def password(
     token: Annotated[
         bool, typer.Option("--token", help="With the token of an invitation or a reset, not logged in.")
     ] = False,
-    url: Annotated[
-        str, typer.Option(envvar="FACEID_URL", help="Address of the server, with --token.")
-    ] = _HERE,
-    ca: Annotated[
-        Path | None,
-        typer.Option(
-            "--ca", envvar="FACEID_CA_FILE", dir_okay=False, exists=True, help="The authority to trust."
-        ),
-    ] = None,
+    url: Url = None,
+    ca: Authority = None,
     profile: ProfileName = None,
     as_json: AsJson = None,
 ) -> None:
     """Change your password, or set the first one.
 
     What is asked for may be piped in, a line each."""
-    from faceid_client import Client
-
     with explained():
         proof = {"token": _secret("Token")} if token else {"current_password": _secret("Present password")}
-        body = {**proof, "new_password": _secret("New password")}
-        if token:
-            authority = ca or _own_authority(url)
-            with Client(url.rstrip("/"), ca_file=authority) as client:
-                client.request("POST", "/me/password", json=body)
-        else:
-            with server(profile) as client:
-                client.request("POST", "/me/password", json=body)
+        body = {**proof, "new_password": _secret("New password", new=True)}
+        with _client(url or _HERE, ca) if token else server(profile) as client:
+            client.request("POST", "/me/password", json=body)
     Output(as_json).said("The password is set.", {"changed": True})
 
 
-def _secret(what: str) -> str:
-    """Asked for without showing it, or the first line of what is piped in."""
+def _client(url: str, ca: Path | None, api_key: str | None = None) -> "Client":
+    from faceid_client import Client
+
+    return Client(url, ca_file=_authority(url, ca), api_key=api_key)
+
+
+def _keep(
+    client: "Client", ca: Path | None, profile: str | None, key: str | None, words: str, as_json: bool | None
+) -> None:
+    """What the client has proved, for the other commands."""
+    from scripts.profiles import DEFAULT, Profile
+
+    kept = Profile(
+        name=profile or DEFAULT,
+        url=client.url,
+        ca_file=_authority(client.url, ca),
+        api_key=key,
+        access_token=client.asynchronous.token,
+        refresh_token=client.asynchronous.refresh_token,
+    )
+    path = kept.save()
+    told = {"url": kept.url, "profile": kept.name, "file": str(path)}
+    Output(as_json).said(f"{words} Kept in {path}, for you alone.", told)
+
+
+def _asked(what: str, given: str | None, default: str | None = None) -> str:
+    return given or typer.prompt(what, default=default, err=True)
+
+
+def _secret(what: str, *, new: bool = False) -> str:
+    """Asked for without showing it, a new one twice; or the next line of what is piped in."""
     if sys.stdin.isatty():
-        return typer.prompt(what, hide_input=True, err=True)
+        return typer.prompt(what, hide_input=True, confirmation_prompt=new, err=True)
     secret = sys.stdin.readline().strip()
     if not secret:
         complain(
@@ -135,9 +160,12 @@ def _secret(what: str) -> str:
     return secret
 
 
-def _own_authority(url: str) -> Path | None:
-    """The authority of the service on this machine, for an address on this machine."""
+def _authority(url: str, given: Path | None) -> str | None:
+    """What is given; else, for an address on this machine, the authority of the service on it."""
     from infra.settings import Settings
 
+    if given is not None:
+        return str(given.resolve())
     file = Settings().tls_dir / "ca.pem"
-    return file if urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"} and file.exists() else None
+    here = urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"} and file.exists()
+    return str(file.resolve()) if here else None

@@ -58,15 +58,19 @@ class Output:
         else:
             typer.echo(json.dumps(body))
 
-    def record(self, body: Mapping[str, Any]) -> None:
-        """One thing, by its fields."""
+    def record(self, body: Mapping[str, Any], then: str = "") -> None:
+        """One thing, by its fields, and what a person does with it. A value is never cut or broken into
+        lines: a secret is shown once, and is for copying."""
         if self.as_json:
             self.document(body)
             return
-        table = Table(show_header=False, box=None)
-        for name, value in _flat(body):
-            table.add_row(f"[dim]{name}[/]", escape(_text(value)))
-        self.console.print(table)
+        fields = list(_flat(body))
+        width = max(len(name) for name, _ in fields)
+        for name, value in fields:
+            gap = " " * (width - len(name) + 2)
+            self.console.print(f" [dim]{name}[/]{gap}{escape(_text(value))}", soft_wrap=True)
+        if then:
+            self.console.print(then, soft_wrap=True)
 
     def listing(self, items: Iterable[Mapping[str, Any]], columns: Sequence[str], *, limit: int = 0) -> None:
         """Many things: a line of JSON each as they come, or a table of these fields."""
@@ -131,7 +135,7 @@ def explained() -> Generator[None]:
 
 def explain(error: Exception) -> tuple[str, int]:
     """What happened and what to do, and the exit status that says so."""
-    from faceid_client import ApiError, NotReachable, NotTrusted
+    from faceid_client import ApiError, JobPending, NotReachable, NotTrusted
     from scripts.profiles import NotLoggedIn
 
     match error:
@@ -139,7 +143,7 @@ def explain(error: Exception) -> tuple[str, int]:
             return f"{error}\nLog in with: faceid login", Exit.NOT_LOGGED_IN
         case NotTrusted():
             return (
-                f"{error}\nSay which authority to trust: faceid login --ca FILE "
+                f"{error}\nSay which authority to trust: faceid login --ca FILE, or FACEID_CA_FILE "
                 "(`faceid serve` names the file when it starts).",
                 Exit.UNREACHABLE,
             )
@@ -148,6 +152,8 @@ def explain(error: Exception) -> tuple[str, int]:
                 f"{error}\nIs the service running (`faceid serve`), and the address right?",
                 Exit.UNREACHABLE,
             )
+        case JobPending():
+            return f"{error}\nSee what comes of it: faceid jobs show {error.job_id}", Exit.UNREACHABLE
         case ApiError():
             return _refusal(error)
         case _:
@@ -159,7 +165,9 @@ def _refusal(error: Any) -> tuple[str, int]:
     if error.detail:
         lines.append(error.detail)
     lines += [f"  {one['field']}: {one['message']}" for one in error.errors]
-    if error.status >= 500:
+    if not error.problem:
+        lines.append("FaceID does not answer so. Is there a proxy before it, and the address right?")
+    elif error.status >= 500:
         lines.append(f"Correlation id: {error.correlation_id}")
     if error.code in {"unauthenticated", "invalid_token", "token_expired"}:
         lines.append("Log in with: faceid login")

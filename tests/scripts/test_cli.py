@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.system
 EMAIL, PASSWORD = "admin@example.com", "a long enough password"
 COMMANDS = (
     (),
-    *((name,) for name in ("login", "logout", "enroll", "search", "verify", "detect", "logs", "reindex")),
+    *((name,) for name in ("register", "login", "logout", "password")),
+    *((name,) for name in ("enroll", "search", "verify", "detect", "logs", "reindex")),
     *((name,) for name in ("lag", "pause", "resume")),
     *(("deadletters", name) for name in ("list", "show", "replay", "drop")),
     *(
@@ -167,6 +169,10 @@ async def test_completion_is_there(shell: Shell) -> None:
         assert "complete" in source.out + source.err
 
 
+async def test_its_version_is_that_of_the_package(shell: Shell) -> None:
+    assert (await shell.run("--version")).out == f"faceid {version('faceid-api')}\n"
+
+
 async def test_who_is_not_logged_in_is_told_what_to_do(shell: Shell, tmp_path: Path) -> None:
     ended = await shell.run("users", "list", XDG_CONFIG_HOME=str(tmp_path))
     assert ended.status == 5
@@ -249,14 +255,18 @@ async def service(shell: Shell, tmp_path: Path) -> AsyncIterator[ServiceProcess]
 
 @pytest.mark.system
 @pytest.mark.timeout(600)  # some thirty commands, a second each; several under load
-async def test_photos_are_asked_about_by_people_and_by_scripts(
+async def test_photos_are_asked_about_by_people_and_by_scripts(  # noqa: PLR0915 - one start for all steps
     shell: Shell, service: ServiceProcess, photos: Photos, tmp_path: Path
 ) -> None:
-    async with AsyncClient(service.url, ca_file=service.ca_file) as faceid:
-        await faceid.register("Example Ltd", EMAIL, PASSWORD)
     obama, biden = photos.people["Barack Obama"], photos.people["Joe Biden"]
 
-    # Log in: what is wrong first.
+    # Register, then log in: what is wrong first.
+    company = ("--company", "Example Ltd", "--email", EMAIL)
+    registered = await shell.run("register", "--url", service.url, *company, given=PASSWORD)
+    assert registered.status == 0, registered.err
+    assert (await shell.run("users", "list")).status == 0
+    twice = await shell.run("register", "--url", service.url, *company, given=PASSWORD)
+    assert (twice.status, "email_taken" in twice.err) == (3, True)
     untrusted = await shell.run(
         "login", "--url", service.url, "--email", EMAIL, given=PASSWORD, FACEID_TLS_DIR=str(tmp_path)
     )
@@ -285,6 +295,8 @@ async def test_photos_are_asked_about_by_people_and_by_scripts(
     found = await shell.run("search", str(obama[2]), "--device", "door-1", "--picture", str(picture))
     assert (found.status, found.document["best"]["user_id"]) == (0, "u-1")
     _box_is_drawn(picture, obama[2], found.document["face"]["box"])
+    nowhere = str(tmp_path / "no such folder" / "found.png")
+    assert (await shell.run("search", str(obama[2]), "--picture", nowhere)).status == 2
     nobody = await shell.run("search", str(photos.stranger), str(obama[2]))
     assert (nobody.status, [line["matched"] for line in nobody.documents]) == (1, [False, True])
     mixed = await shell.run("search", str(photos.no_face), str(obama[2]))
@@ -314,6 +326,10 @@ async def test_photos_are_asked_about_by_people_and_by_scripts(
     # The log, and what a script does with it.
     log = await shell.run("logs", "--outcome", "matched", "--limit", "2")
     assert [entry["user_id"] for entry in log.documents] == ["u-1", "u-1"]
+
+    unwritable = await shell.run("logs", "--csv", str(tmp_path / "no such folder" / "log.csv"))
+    assert (unwritable.status, "Traceback" in unwritable.err) == (3, False)
+    assert "no such folder/log.csv: No such file or directory" in unwritable.err
 
     # Deleting asks, or must be told.
     face_id = enrolled.documents[0]["face_id"]
@@ -359,8 +375,13 @@ async def test_a_company_and_its_stores_are_looked_after(  # noqa: PLR0915 - one
     )
     assert with_key.status == 0, with_key.err
     assert (await shell.run("search", str(obama[2]), *door)).status == 0
-    assert (await shell.run("keys", "revoke", key.document["key_id"], "--yes")).status == 0
+    rotated = await shell.run("keys", "rotate", key.document["key_id"], "--overlap-s", "0")
+    assert rotated.document["api_key"] != key.document["api_key"]
     assert (await shell.run("search", str(obama[2]), *door)).status == 5
+    renewed = {"FACEID_URL": service.url, "FACEID_API_KEY": rotated.document["api_key"]}
+    assert (await shell.run("search", str(obama[2]), *door, **renewed)).status == 0
+    assert (await shell.run("keys", "revoke", key.document["key_id"], "--yes")).status == 0
+    assert (await shell.run("search", str(obama[2]), *door, **renewed)).status == 5
     changed = await shell.run("company", "set", "policies.max_faces_per_user=7")
     assert changed.status == 0, changed.err
     company = (await shell.run("company", "show")).document

@@ -82,8 +82,11 @@ async def test_the_blocking_client_does_the_same_in_any_thread(
             blocking.login(EMAIL, PASSWORD)
             assert blocking.enroll(jpeg(), "ada")["user_id"] == "ada"
             assert blocking.search(jpeg())["matched"]
-            assert next(blocking.pages("/logs", {}, limit=1))["user_id"] == "ada"
-            return {entry["outcome"] for entry in blocking.logs()}
+            broken_off = blocking.pages("/logs", {}, limit=1)
+            assert next(broken_off)["user_id"] == "ada"
+            outcomes = {entry["outcome"] for entry in blocking.logs()}
+        del broken_off  # What is raised when it is let go would fail the test.
+        return outcomes
 
     assert await asyncio.to_thread(use) == {"matched", "enrolled"}
 

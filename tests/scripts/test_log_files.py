@@ -8,7 +8,6 @@ from typer.testing import CliRunner, Result
 
 from scripts.cli import app
 from scripts.commands import history
-from scripts.profiles import Profile
 from tests.ingress.conftest import Client as Ingress
 from tests.ingress.worker import Worker
 
@@ -18,23 +17,11 @@ ATTEMPTS = 4
 
 
 @pytest.fixture(autouse=True)
-async def logged_in(
-    client: Ingress, worker: Worker, tls_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Ingress:
-    """Somebody who has searched, and fetches two lines at a time."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for name in ("URL", "CA_FILE", "API_KEY", "PROFILE"):
-        monkeypatch.delenv(f"FACEID_{name}", raising=False)
+async def searched(logged_in: Ingress, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody has searched, and fetches two lines at a time."""
     monkeypatch.setattr(history, "_PART", 2)
-    Profile(
-        url=client.base_url,
-        ca_file=str(tls_folder / "ca.pem"),
-        access_token=client.token,
-        refresh_token=client.refresh_token,
-    ).save()
     for _ in range(ATTEMPTS):
-        await client.search(location='{"site": "hall, \\"left\\""}')
-    return client
+        await logged_in.search(location='{"site": "hall, \\"left\\""}')
 
 
 async def logs(*words: str) -> Result:

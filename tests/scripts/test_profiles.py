@@ -22,31 +22,16 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(autouse=True)
-def config_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where profiles are kept; nothing of who runs the test is read."""
-    for name in ("URL", "CA_FILE", "API_KEY", "PROFILE"):
-        monkeypatch.delenv(f"FACEID_{name}", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return tmp_path / "config" / "faceid"
-
-
 @pytest.mark.system
 async def test_clients_of_one_profile_share_its_tokens(
-    client: Ingress, worker: Worker, clock: ManualClock, tls_folder: Path, config_home: Path
+    logged_in: Ingress, worker: Worker, clock: ManualClock, config_home: Path
 ) -> None:
-    Profile(
-        url=client.base_url,
-        ca_file=str(tls_folder / "ca.pem"),
-        access_token=client.token,
-        refresh_token=client.refresh_token,
-    ).save()
     async with ProfileClient(Profile.find()) as first, ProfileClient(Profile.find()) as second:
         for _ in range(2):
             clock.advance(PAST_THE_TOKENS_LIFE_S)
             await asyncio.gather(first.search(jpeg()), second.search(jpeg()))
         kept = Profile.find()
-        assert kept.access_token == first.token == second.token != client.token
+        assert kept.access_token == first.token == second.token != logged_in.token
     assert stat.S_IMODE((config_home / "default.json").stat().st_mode) == 0o600
 
 
@@ -76,6 +61,6 @@ def test_a_damaged_profile_is_told(config_home: Path, text: str) -> None:
         Profile.find()
 
 
-def test_a_profile_cannot_be_named_out_of_its_folder() -> None:
+def test_a_profile_cannot_be_named_out_of_its_folder(config_home: Path) -> None:
     with pytest.raises(NotLoggedIn, match="name"):
         Profile.find("../../etc/passwd")

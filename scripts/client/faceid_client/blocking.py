@@ -33,7 +33,8 @@ def _lists(
             while (found := client.run(_next(items))) is not None:
                 yield found
         finally:
-            client.run(items.aclose())
+            if not client.closed:  # Who breaks off may let go of the listing later than of the client.
+                client.run(items.aclose())
 
     return call
 
@@ -64,6 +65,10 @@ class Client:
         blocking._start(client)
         return blocking
 
+    @property
+    def url(self) -> str:
+        return self.asynchronous.url
+
     def _start(self, client: AsyncClient) -> None:
         self.asynchronous = client
         self._loop = asyncio.new_event_loop()
@@ -76,9 +81,13 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def closed(self) -> bool:
+        return self._loop.is_closed()
+
     def close(self) -> None:
         """End the connections. A client that was closed can't be used again."""
-        if self._loop.is_running():
+        if not self.closed:
             self.run(self.asynchronous.close())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
