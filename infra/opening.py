@@ -13,6 +13,7 @@ from infra.broker import topics
 from infra.broker.port import Broker
 from infra.broker.sqlite import SqliteBroker
 from infra.clock import Clock, Entropy, system_entropy
+from infra.common_clock import CommonClock
 from infra.documents.port import Documents
 from infra.documents.sqlite import SqliteDocuments
 from infra.folder_lock import FolderLock
@@ -58,12 +59,15 @@ async def open_services(
     Waits for stores that do not answer yet. Raises FolderInUse when another process has the data folder,
     KeyFault when master key and key store don't fit, StoreRefused for what no waiting can mend.
     """
+    common = CommonClock(clock)
+    if settings.broker == "kafka":
+        clock = common
     master = MasterKey.load(settings.master_key_file)
     keys = CompanyKeys(master, open_key_store(settings.key_store), clock, entropy=entropy)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(keys.close)
         await started("key store", keys.check, clock)
-        stores = _Stores(settings, clock, stack)
+        stores = _Stores(settings, clock, common, stack)
         services = Services.over(
             settings=settings,
             clock=clock,
@@ -86,6 +90,7 @@ class _Stores:
 
     settings: Settings
     clock: Clock
+    common: CommonClock
     stack: AsyncExitStack
     _file: SqliteFile | None = None
 
@@ -106,7 +111,7 @@ class _Stores:
                 broker = SqliteBroker(self._sqlite_file(), self.clock)
                 await broker.start(topics.ALL)
             case "kafka":
-                broker = kafka_broker(self.settings)
+                broker = kafka_broker(self.settings, self.common)
                 await started("broker", partial(broker.start, topics.ALL), self.clock)
         self.stack.push_async_callback(broker.close)
         return broker
@@ -129,7 +134,7 @@ class _Stores:
         return self._file
 
 
-def kafka_broker(settings: Settings) -> "KafkaBroker":
+def kafka_broker(settings: Settings, clock: CommonClock | None = None) -> "KafkaBroker":
     """The cluster of the settings, not started."""
     # Its library is loaded only where it is used.
     from infra.broker.kafka.address import KafkaAddress  # noqa: PLC0415
@@ -152,7 +157,8 @@ def kafka_broker(settings: Settings) -> "KafkaBroker":
             replicas=settings.kafka_replicas,
             max_message_bytes=settings.max_inline_bytes + _AROUND_PHOTOS_BYTES,
             instance=settings.kafka_instance,
-        )
+        ),
+        clock,
     )
 
 

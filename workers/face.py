@@ -77,7 +77,7 @@ class FaceStage:
         if photos is None:
             await self.finisher.finish(company_id, job, failed(job))
             return None
-        queue_ms = round((now - job.created_at).total_seconds() * _MS, 2)
+        queue_ms = round(max(0.0, (now - job.created_at).total_seconds()) * _MS, 2)
         return Opened(company, company_id, key, job, job_key, body, photos, queue_ms)
 
     async def analyse(self, opened: Sequence[Opened]) -> list[Answers]:

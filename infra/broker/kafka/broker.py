@@ -33,10 +33,15 @@ from infra.broker.port import (
     Subscription,
     Topic,
 )
+from infra.clock import SystemClock
+from infra.common_clock import CommonClock
+from schemas.ids import PLATFORM
 
 _START_S: Final = 20.0
 _PING_S: Final = 3.0
 _FETCH_BYTES: Final = 8 * 2**20
+_PROBE: Final = replies.pack(PLATFORM, PLATFORM)
+"""A hint that nobody waits for."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,11 @@ class KafkaOptions:
 
 
 class KafkaBroker(Broker):
-    """Topics, groups and replies of a cluster."""
+    """Topics, groups and replies of a cluster. `clock` is kept right by the times at which it appends."""
 
-    def __init__(self, options: KafkaOptions) -> None:
+    def __init__(self, options: KafkaOptions, clock: CommonClock | None = None) -> None:
         self.options = options
+        self._clock = clock or CommonClock(SystemClock())
         self._rules = options.rules
         self._client_options: dict[str, Any] = {}
         self._producer: KafkaProducer | None = None
@@ -75,11 +81,13 @@ class KafkaBroker(Broker):
         self._client_options = self.options.address.options()
         await reach(self.options.address, self._client_options)
         places = Places(self._client_options)
-        producer = KafkaProducer(self._client_options, self.options.max_message_bytes)
+        producer = KafkaProducer(self._client_options, self.options.max_message_bytes, self._clock)
         try:
             async with answering("make the topics ready", _START_S):
                 counts = await prepare_topics(await places.admin(), [*topics, replies.REPLIES], self._rules)
             await producer.start()
+            # What time it is there must be known before the first deadline is set, or kept.
+            await producer.probe(self._rules.name(replies.REPLIES), 0, _PROBE, _START_S)
         except BaseException:
             await producer.close()
             await places.close()
@@ -157,8 +165,10 @@ class KafkaBroker(Broker):
         return 0
 
     async def ping(self) -> None:
+        inbox = self._rules.name(replies.REPLIES), randrange(self._inbox_count)  # noqa: S311 - any will do
         async with answering("answer", _PING_S):
             counts = await partition_counts(await self._open_places().admin())
+        await self._open_producer().probe(*inbox, _PROBE, _PING_S)
         for topic in self._topics.values():
             if self._rules.name(topic) not in counts:
                 raise BrokerUnavailable(
