@@ -113,6 +113,65 @@ async def test_ingresses_and_workers_come_and_go_without_one_failed_request(
     await _each_ended_once(cluster, token, load)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+async def test_workers_go_from_one_to_four_to_two_under_load_without_one_failed_request(
+    cluster: Cluster, photos: Photos
+) -> None:
+    await asyncio.gather(*(cluster.add_ingress() for _ in range(3)), cluster.add_worker())
+    token = await _registered(cluster)
+    load = Load(cluster, token, _never_twice(photos), photos.stranger.read_bytes())
+    async with asyncio.TaskGroup() as group:
+        for number in range(_CLIENTS):
+            group.create_task(load.run(number))
+        await load.answered(16)
+        for _ in range(3):
+            await cluster.add_worker()
+            await load.answered(16)
+        for _ in range(2):
+            # The oldest goes, and with it what it had in flight.
+            await cluster.remove(cluster.workers[0])
+            await load.answered(16)
+        load.stopping = True
+    assert len(cluster.workers) == 2
+    assert load.failed == [], cluster.said()
+    await _each_ended_once(cluster, token, load)
+    print(f"{len(load.searched)} searches, {len(load.enrolled)} enrolments, none failed")
+
+
+@pytest.mark.timeout(300)
+async def test_a_search_is_not_stuck_behind_enrolments_that_came_before_it(
+    cluster: Cluster, photos: Photos
+) -> None:
+    await cluster.add_ingress()
+    token = await _registered(cluster)
+    ingress = cluster.ingresses[0]
+    async with AsyncClient(ingress.url, ca_file=ingress.ca_file, token=token) as api:
+        enrolled: list[str] = []
+        for name, photo in _never_twice(photos):
+            reply = await api.call(
+                *("POST", "/face/enroll"),
+                photo=photo,
+                fields={"user_id": name},
+                headers={"Prefer": "respond-async"},
+            )
+            assert reply.status == 202, reply.body
+            enrolled.append(reply.body["job_id"])
+        later = {"Prefer": "respond-async"}
+        accepted = await api.call("POST", "/face/search", photo=photos.stranger.read_bytes(), headers=later)
+        # Only now: everything lies in the topics, and the search last of all.
+        await cluster.add_worker()
+        params = {"wait": "50"}
+        done = await api.call("GET", f"/jobs/{accepted.body['job_id']}", params=params, wait_s=60)
+        assert done.body["state"] == "succeeded", done.body
+        queued = await api.call("GET", "/jobs", params={"state": "queued", "limit": "500"})
+        waiting = {job["job_id"] for job in queued.body["items"]}.intersection(enrolled)
+        assert len(waiting) > len(enrolled) / 2, f"{len(waiting)} of {len(enrolled)} waited for the search"
+        for job_id in enrolled:
+            ended = await api.call("GET", f"/jobs/{job_id}", params=params, wait_s=60)
+            assert ended.body["state"] in {"succeeded", "failed"}, ended.body
+
+
 def _never_twice(photos: Photos) -> Iterator[tuple[str, bytes]]:
     """Photos, each of another user: one that is enrolled again makes no other face."""
     # Smaller ones of others would be refused.
