@@ -25,7 +25,7 @@ from tests.servers.kafka import KafkaServer
 from tests.servers.versitygw import S3Server
 from tests.stores import Servers, running_servers
 
-ACCEPTED_SKIPS = ("no container engine", "no GPU", "no Qdrant server")
+ACCEPTED_SKIPS = ("no container engine", "no GPU", "no Qdrant server", "no small disk")
 
 _EXIT_S = 5
 """How long a process that is told to end with the run may take to do so."""

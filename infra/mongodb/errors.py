@@ -30,6 +30,7 @@ _DENIED: Final = frozenset({13, 18, 8000})
 
 _NOT_NOW: Final = frozenset(
     {
+        1,  # InternalError: the server has broken down, as on a full disk; it says nothing of the statement
         6,  # HostUnreachable
         7,  # HostNotFound
         46,  # LockBusy

@@ -1,7 +1,7 @@
 """A compute process without a model: `python -m tests.workers.compute_stand_in`.
 
 A photo is text: `face 3 1` is person 3, variation 1; `nobody` has no face; `die`, `hang` and `break` are
-photos that bring the process down, each in its way.
+photos that bring the process down, each in its way. Every real photo is of somebody else.
 """
 
 import os
@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from zlib import crc32
 
 from infra.child import Handlers, child_main
 from tests.workers.conftest import FACE, MODEL, person
@@ -20,6 +21,10 @@ from workers.recognition.analysis import (
     answer_to_frame,
     request_from_frame,
 )
+
+
+def _told(photo: bytes) -> str:
+    return f"face {crc32(photo)} 0" if photo.startswith(b"\xff\xd8") else photo.decode()
 
 
 def _answer(photo: str) -> Analysis | Refusal:
@@ -42,7 +47,7 @@ def _answer(photo: str) -> Analysis | Refusal:
 def stand_in(_: Mapping[str, Any]) -> Generator[Handlers]:
     def analyse(payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         requests = [request_from_frame(frame) for frame in payload["photos"]]
-        return [answer_to_frame(_answer(request.photo.decode())) for request in requests]
+        return [answer_to_frame(_answer(_told(request.photo))) for request in requests]
 
     yield {"analyse": analyse, "self_test": lambda _: {"model": MODEL.model_dump()}}
 
