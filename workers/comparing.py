@@ -1,13 +1,15 @@
 """Figures of a comparison, as answers give them."""
 
 import math
-from typing import TypedDict
+from decimal import ROUND_CEILING, Context
+from typing import Final, TypedDict
 
 from schemas.calibration import Calibration
 from schemas.policies import CompanyPolicies
 from schemas.scoring import OperatingPoint, Verdict, decide
 
 _HUNDREDTHS = 100
+_THREE_DIGITS: Final = Context(prec=3, rounding=ROUND_CEILING)
 
 
 class Figures(TypedDict):
@@ -26,7 +28,7 @@ def figures(similarity: float, verdict: Verdict) -> Figures:
         similarity=round(similarity, 4),
         score=round(verdict.score, 4),
         confidence=floored(verdict.confidence_percent),
-        fmr=verdict.fmr.value,
+        fmr=ceiled(verdict.fmr.value),
         extrapolated=verdict.fmr.extrapolated or verdict.fpir.extrapolated,
     )
 
@@ -34,6 +36,12 @@ def figures(similarity: float, verdict: Verdict) -> Figures:
 def floored(percent: float) -> float:
     """Two decimals, never rounded up: nobody is told 100 % who is not certain, nor 85 % below it."""
     return math.floor(percent * _HUNDREDTHS) / _HUNDREDTHS
+
+
+def ceiled(rate: float) -> float:
+    """Three significant digits, never rounded down: a rate is a bound. What lies beyond them says only which
+    index has reckoned the cosine."""
+    return float(_THREE_DIGITS.create_decimal(repr(rate)))
 
 
 def compared(

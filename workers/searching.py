@@ -15,7 +15,7 @@ from schemas.messages import SearchFields
 from schemas.recognition import Face
 from schemas.results import Candidate, FaceResult, SearchResult
 from schemas.scoring import OperatingPoint, Verdict, decide
-from workers.comparing import figures, floored
+from workers.comparing import ceiled, figures, floored
 from workers.gallery import Gallery, NearestUser
 from workers.opened import Opened
 from workers.recognition.analysis import Analysis, UnusableFace
@@ -131,7 +131,7 @@ class Searcher:
             groups=list(person.groups),
             reference_id=person.reference_id,
             metadata=person.metadata,
-            fpir=verdict.fpir.value,
+            fpir=ceiled(verdict.fpir.value),
             accepted=verdict.accepted,
         )
 

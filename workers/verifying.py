@@ -12,7 +12,7 @@ from schemas.messages import VerifyFields
 from schemas.problems import ProblemError
 from schemas.records import FaceRecord, User
 from schemas.results import VerifyResult
-from workers.comparing import compared, figures, floored
+from workers.comparing import ceiled, compared, figures, floored
 from workers.ending import refused, superseded
 from workers.gallery import counts
 from workers.indexing import open_template
@@ -111,7 +111,7 @@ class Verifier:
             matched=matched,
             user_id=claimed.user_id if claimed else None,
             face_id=UUID(nearest.record.id) if nearest.record else None,
-            fpir=verdict.fpir.value,
+            fpir=ceiled(verdict.fpir.value),
             threshold=round(point.percent, 3),
             threshold_source=point.source,
             comparisons=nearest.comparisons,
