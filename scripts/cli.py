@@ -82,7 +82,8 @@ def setup(
         bool, typer.Option(help="Only the weights, as an image of workers has them.")
     ] = False,
 ) -> None:
-    """Make whatever the service needs and does not have: weights, keys, certificate."""
+    """Make whatever the service needs and does not have: weights, keys, certificate; on servers topics,
+    collections, bucket and index."""
     from scripts.setup import prepare_model, set_up
 
     if weights_only:

@@ -1,4 +1,4 @@
-"""`faceid setup`: weights, keys, certificate, topics and bucket. What is there and whole is kept."""
+"""`faceid setup`: weights, keys, certificate, and what servers must have. What is there and whole is kept."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,11 +13,13 @@ from infra.keys.errors import KeyStoreMissing, MasterKeyMismatch, MasterKeyMissi
 from infra.keys.from_url import open_key_store
 from infra.keys.master import MasterKey
 from infra.keys.store import KeyStore
-from infra.opening import kafka_broker, s3_objects
+from infra.opening import collection_name, kafka_broker, mongo_documents, open_vectors, s3_objects
+from infra.repositories import collections
 from infra.settings import Settings
 from infra.starting import started
 from infra.tls.authority import AuthorityFolder
 from infra.tls.hosts import PublicHosts
+from schemas.recognition import ModelStamp
 from scripts.packages import fetch_package
 from workers.recognition.model import CalibratedModel, calibrated_model
 from workers.recognition.weights import WeightsError, find_weights
@@ -41,10 +43,7 @@ def set_up(settings: Settings, report: Report, clock: Clock | None = None) -> Se
     clock = clock or SystemClock()
     model = prepare_model(settings, report)
     asyncio.run(_keys(settings, report, clock))
-    if settings.broker == "kafka":
-        asyncio.run(set_up_topics(settings, report, clock))
-    if settings.objects == "s3":
-        asyncio.run(set_up_bucket(settings, report, clock))
+    asyncio.run(set_up_servers(settings, model.stamp, report, clock))
     return SetUp(model, _certificate(settings, report, clock))
 
 
@@ -105,28 +104,53 @@ async def _in_use(store: KeyStore) -> bool:
     return True
 
 
-async def set_up_topics(settings: Settings, report: Report, clock: Clock) -> None:
-    """Make the topics that there are not yet, and check the others. Raises StoreRefused; waits for a cluster
-    that is not up yet."""
+async def set_up_servers(settings: Settings, model: ModelStamp, report: Report, clock: Clock) -> None:
+    """Make what servers do not have yet, and check what they have, as a process does when it starts: so that
+    none has to make anything then, or could. Stores of this machine come into being by themselves.
+
+    Raises StoreRefused; waits for a server that is not up yet."""
+    if settings.broker == "kafka":
+        await _topics(settings, report, clock)
+    if settings.documents == "mongodb":
+        await _collections(settings, report, clock)
+    if settings.objects == "s3":
+        await set_up_bucket(settings, report, clock)
+    if settings.vectors == "qdrant":
+        async with open_vectors(settings, model, clock):
+            report(f"index: the collection {collection_name(model)} is there, on Qdrant")
+
+
+async def _topics(settings: Settings, report: Report, clock: Clock) -> None:
     broker = kafka_broker(settings)
     try:
         await started("broker", partial(broker.start, topics.ALL), clock)
         names = ", ".join(topic.name for topic in topics.ALL)
-        report(f"topics: {names} are there, each named {settings.kafka_topic_prefix}… on Kafka")
+        report(f"broker: the topics {names} are there, each named {settings.kafka_topic_prefix}… on Kafka")
     finally:
         await broker.close()
 
 
-async def set_up_bucket(settings: Settings, report: Report, clock: Clock) -> None:
-    """Make the bucket if there is none yet. Raises StoreRefused; waits for a server that is not up yet."""
-    objects = s3_objects(settings, clock)
-
-    async def make() -> None:
-        if await objects.make_bucket():
-            report(f"objects: made the bucket {settings.s3_bucket}")
-
+async def _collections(settings: Settings, report: Report, clock: Clock) -> None:
+    documents = mongo_documents(settings)
     try:
-        await started("objects", make, clock)
+        await started("documents", partial(documents.start, collections.ALL), clock)
+        report(
+            f"documents: {len(collections.ALL)} collections with their indexes are there, in the database "
+            f"{settings.mongodb_database} on MongoDB"
+        )
+    finally:
+        await documents.close()
+
+
+async def set_up_bucket(settings: Settings, report: Report, clock: Clock) -> None:
+    """Make the bucket if there is none yet, and check it. Raises StoreRefused; waits for a server that is not
+    up yet."""
+    objects = s3_objects(settings, clock)
+    try:
+        # Apart from the start of a process, which never makes a bucket.
+        await started("objects", objects.make_bucket, clock)
+        await started("objects", objects.start, clock)
+        report(f"objects: the bucket {settings.s3_bucket} is there, on S3")
     finally:
         await objects.close()
 

@@ -56,7 +56,7 @@ class MongoDocuments(Documents):
                     await align(self._connection, records.layout)
         except BaseException as error:
             await self._connection.close()
-            if isinstance(error.__cause__, MongoDenied):
+            if isinstance(error.__cause__, MongoDenied | MongoFailed):
                 raise self._connection.refused(str(error)) from None
             raise
         self._collections = {records.layout.name: records for records in declared}

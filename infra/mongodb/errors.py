@@ -23,6 +23,7 @@ DRIVER_ERRORS: Final = (PyMongoError, BSONError, OverflowError)
 """What a call of the driver raises, for a document that BSON can't hold included."""
 
 INDEX_NOT_FOUND: Final = 27
+COLLECTION_EXISTS: Final = 48
 INDEX_CONFLICTS: Final = frozenset({85, 86})
 
 _DENIED: Final = frozenset({13, 18, 8000})

@@ -18,7 +18,8 @@ from infra.documents.fields import BYTES, IDENTIFIER, TEXT, Kind
 from infra.documents.layout import DeclaredIndex, Layout
 from infra.documents.port import DocumentsError
 from infra.mongodb.connection import Database, MongoConnection, all_of
-from infra.mongodb.errors import INDEX_CONFLICTS, INDEX_NOT_FOUND
+from infra.mongodb.errors import COLLECTION_EXISTS, INDEX_CONFLICTS, INDEX_NOT_FOUND, MongoDenied
+from infra.telemetry import get_logger
 
 PRIMARY_NAME: Final = "_id_"
 EXPIRY_NAME: Final = "expiry"
@@ -35,6 +36,8 @@ _EXPIRED_FOR_S: Final = 300
 
 # Making an index over millions of records takes its time, and nobody waits for the store yet.
 _BUILD_S: Final = 3600.0
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ def wanted(layout: Layout[Any]) -> dict[str, MongoIndex]:
 
 
 async def align(connection: MongoConnection, layout: Layout[Any]) -> None:
-    """Drop what is not declared any more or says something else, and make what is missing.
+    """Drop what is not declared any more or says something else, and make what is missing: the collection
+    itself, too, where no index makes it.
 
     An index that is only read goes a day late: until then a process of an older version may still name it.
 
@@ -94,9 +98,17 @@ async def align(connection: MongoConnection, layout: Layout[Any]) -> None:
     stale = {name for name, index in present.items() if declared.get(name) != index}
     waiting = await _retired(connection, layout.name, {name for name in stale if _may_wait(name, declared)})
     for name in stale - waiting:
-        await _drop(connection, layout.name, name)
+        try:
+            await _drop(connection, layout.name, name)
+        except MongoDenied:
+            if not _may_wait(name, declared):
+                raise
+            # It costs room and nothing else: whoever runs `faceid setup` may drop it.
+            _log.warning("index_kept", collection=layout.name, index=name)
     missing = [index.model for name, index in declared.items() if present.get(name) != index]
     if not missing:
+        if not found:
+            await _make(connection, layout.name)
         return
 
     async def create(database: Database) -> None:
@@ -111,6 +123,17 @@ async def align(connection: MongoConnection, layout: Layout[Any]) -> None:
             raise
 
     await connection.run(create, timeout_s=_BUILD_S)
+
+
+async def _make(connection: MongoConnection, collection: str) -> None:
+    async def make(database: Database) -> None:
+        try:
+            await database.command("create", collection)
+        except OperationFailure as error:
+            if error.code != COLLECTION_EXISTS:  # Another process that starts was faster.
+                raise
+
+    await connection.run(make)
 
 
 def colliding_fields(error: DuplicateKeyError) -> tuple[str, ...]:

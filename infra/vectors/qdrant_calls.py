@@ -36,7 +36,6 @@ _CLOSE_TIMEOUT_S: Final = 5.0
 
 # Trying again helps with anything but a request that the server can't make sense of.
 _OUR_FAULT: Final = (StatusCode.INVALID_ARGUMENT, StatusCode.UNIMPLEMENTED, StatusCode.OUT_OF_RANGE)
-_KEY_REFUSED: Final = (StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED)
 # A handshake that TLS itself fails, not a connection that breaks off; and a certificate for another host.
 _TLS_REFUSED: Final = ("SSL_ERROR_SSL", "Peer name", "Hostname Verification")
 
@@ -129,8 +128,13 @@ class QdrantCalls:
         cause = error.__cause__
         if not isinstance(cause, AioRpcError):
             return None
-        if cause.code() in _KEY_REFUSED:
+        if cause.code() is StatusCode.UNAUTHENTICATED:
             return StoreRefused(f"index: {self.where} does not accept the key: see FACEID_QDRANT_API_KEY")
+        if cause.code() is StatusCode.PERMISSION_DENIED:
+            return StoreRefused(
+                f"index: {self.where} does not let us do what must be done: see FACEID_QDRANT_API_KEY, and "
+                "`faceid setup`, which makes the index"
+            )
         if self._tls and any(sign in (cause.details() or "") for sign in _TLS_REFUSED):
             return StoreRefused(
                 f"index: {self.where}: its certificate is not trusted, or it does not speak TLS: see "

@@ -108,6 +108,32 @@ async def test_who_is_not_let_in_is_told_in_one_line_at_once(
     assert "\n" not in told
 
 
+async def test_who_may_make_nothing_works_on_what_was_set_up_by_another(
+    locked: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, bare = address(locked), Collection("bare", Thing)
+    service = replace(at, url=locked.url_as(secantus.SERVICE, secantus.PASSWORD))
+    with pytest.raises(StoreRefused, match="user, password and roles"):
+        await _start(service)
+    async with opened(at, [THINGS, bare]):
+        pass
+    with locked.client() as client:
+        things = client[at.database]["things"]
+        assert "bare" in client[at.database].list_collection_names(), "made, although no index makes it"
+        things.create_index([("data", 1)], name="i_of_a_former_version")
+        # A day after an upgrade: it is not the service that drops it.
+        await _start(at)
+        monkeypatch.setattr("infra.mongodb.indexes.RETIRED_FOR", timedelta(0))
+        async with opened(service, [THINGS, bare]) as documents:
+            for collection in (THINGS, bare):
+                await documents.insert(collection, HERE, Thing(id="a", size=1))
+            found = await documents.find(THINGS, HERE, where={"size": 1})
+            assert [thing.id for thing in found.items] == ["a"]
+        assert "i_of_a_former_version" in things.index_information()
+        await _start(at)
+        assert "i_of_a_former_version" not in things.index_information()
+
+
 @pytest.mark.parametrize(
     "url", ["mongodb://ann:hunter2@host:x/", "mongodb://ann:hunter2/@host/", "http://ann:hunter2@host/", ""]
 )

@@ -35,7 +35,10 @@ from tests.servers.engine import (
 VERSION: Final = "0.7.0b3"
 USER: Final = "faceid"
 PASSWORD: Final = "p@ss w/rd for tests"
+SERVICE: Final = "faceid-service"
+"""Who reads and writes, with the same password, and may make and drop nothing."""
 
+_SERVICE_MAY: Final = ("find", "insert", "update", "remove", "listIndexes")
 _IMAGE: Final = "mongo:8.0.16"
 _LOCK: Final = PROJECT_ROOT / "requirements" / "secantus.lock"
 _UP_S: Final = 60
@@ -121,11 +124,14 @@ def _made(folder: Path) -> MongoServer:
 
 
 def _lock(server: MongoServer) -> None:
-    """From the next start on, let nobody in but one user, over TLS."""
+    """From the next start on, let nobody in but two users, over TLS."""
     server.restart()
     with server.client() as client:
         roles = [{"role": "readWriteAnyDatabase", "db": "admin"}]
         client.admin.command("createUser", USER, pwd=PASSWORD, roles=roles)
+        anywhere = {"resource": {"db": "", "collection": ""}, "actions": list(_SERVICE_MAY)}
+        client.admin.command("createRole", "service", privileges=[anywhere], roles=[])
+        client.admin.command("createUser", SERVICE, pwd=PASSWORD, roles=[{"role": "service", "db": "admin"}])
     server.stop()
     server.certificates = make_certificates(server.folder / "certificates")
     server.by = _runs(server)
