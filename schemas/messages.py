@@ -58,19 +58,43 @@ def encode_message(header: MessageHeader, seal: Callable[[bytes], bytes]) -> byt
 
 def decode_message(value: bytes) -> tuple[MessageHeader, bytes, bytes]:
     """Split a message into its header, the bytes that are associated data, and the sealed body."""
+    text, end = _header_of(value)
+    try:
+        header = MessageHeader.model_validate_json(text)
+    except ValidationError as error:
+        raise MessageUnreadable("the header is not of a known form") from error
+    if header.schema_version != SCHEMA_VERSION:
+        raise MessageUnreadable(f"schema version {header.schema_version} is not known")
+    return header, value[:end], value[end:]
+
+
+def job_named(value: bytes) -> tuple[UUID, UUID] | None:
+    """The company and the job that a message of whatever version names; None if it names none. That is all
+    that may be read of one which `decode_message` refuses, and for giving it up alone."""
+    try:
+        text, _ = _header_of(value)
+        named = _JobNamed.model_validate_json(text)
+    except (MessageUnreadable, ValidationError):
+        return None
+    return named.company_id, named.job_id
+
+
+class _JobNamed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    company_id: UUID
+    job_id: UUID
+
+
+def _header_of(value: bytes) -> tuple[bytes, int]:
+    """A message's header, and where it ends. Raises MessageUnreadable."""
     start = len(_MAGIC) + _LENGTH_BYTES
     if len(value) < start or not value.startswith(_MAGIC):
         raise MessageUnreadable("not a message of this service")
     length = int.from_bytes(value[len(_MAGIC) : start], "big")
     if length > _MAX_HEADER_BYTES or len(value) < start + length:
         raise MessageUnreadable("the header is cut off")
-    try:
-        header = MessageHeader.model_validate_json(value[start : start + length])
-    except ValidationError as error:
-        raise MessageUnreadable("the header is not of a known form") from error
-    if header.schema_version != SCHEMA_VERSION:
-        raise MessageUnreadable(f"schema version {header.schema_version} is not known")
-    return header, value[: start + length], value[start + length :]
+    return value[start : start + length], start + length
 
 
 def _prefix(header: MessageHeader) -> bytes:

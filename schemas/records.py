@@ -1,4 +1,5 @@
-"""What is stored, but for jobs (`schemas.jobs`): companies, members, sessions, API keys, users, faces.
+"""What is stored, but for jobs (`schemas.jobs`) and what was given up (`schemas.letters`): companies,
+members, sessions, API keys, users, faces.
 
 Personal fields are ciphertext here (`…_sealed`), sealed and opened by the repositories; what must be found is
 found by a keyed hash (`…_hash`). Every record has a version that goes up with each write.
@@ -213,24 +214,6 @@ class IndexMark(Record):
     edition."""
 
     change: int
-
-
-class DeadLetter(Record):
-    """What is needed to look at a job that was given up, or to try it again: its key and its photo. The
-    message is on the dead-letter topic. The `id` is the job's. Once that was done, or is not wanted any more,
-    the letter is empty: without a key.
-
-    `replays` is the job's when it died: a letter of an earlier death says nothing of a later one."""
-
-    topic: str
-    replays: int = 0
-    cause: str
-    attempts: int
-    wrapped_key: bytes | None
-    blob_key: str | None
-    mentions: tuple[str, ...]
-    died_at: datetime
-    expires_at: datetime
 
 
 class Attempts(Record):

@@ -1,6 +1,7 @@
 """What an operator asks of the stores while the service runs: questions and orders, answered in rows."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,9 +10,11 @@ from infra.keys.company import CompanyKeyGone
 from infra.repositories.collections import COMPANIES
 from infra.services import Services
 from schemas.ids import new_id
-from schemas.records import DeadLetter
+from schemas.letters import DeadLetter, UnreadMessage
+from schemas.messages import MessageUnreadable, decode_message
 from workers.relay import Relay
 from workers.replaying import Key, ReplayDesk
+from workers.unread import UnreadDesk
 
 Row = dict[str, Any]
 Operation = Callable[[Services, Mapping[str, Any]], Awaitable[Sequence[Row]]]
@@ -43,55 +46,37 @@ async def lag(services: Services, _: Mapping[str, Any]) -> Sequence[Row]:
 
 async def dead_letters(services: Services, asked: Mapping[str, Any]) -> Sequence[Row]:
     """The letters that stand, oldest first."""
-    letters = await _found(_desk(services), asked)
-    return sorted((_row(key, letter) for key, letter in letters.items()), key=lambda row: row["died_at"])
+    found = await _found(services, asked)
+    rows = [_row(key, letter) for key, letter in found.of_jobs.items()]
+    rows += [_unread_row(message) for message in found.unread.values()]
+    return sorted(rows, key=lambda row: row["died_at"])
 
 
 async def dead_letter(services: Services, asked: Mapping[str, Any]) -> Sequence[Row]:
     """One letter with its job and what its message says of itself; never what the message holds."""
-    desk = _desk(services)
-    letters = await _found(desk, asked)
-    rows: list[Row] = []
-    for key, letter in letters.items():
-        job = await services.jobs.get(key[0], UUID(key[1]))
-        found = await desk.message(key, letter)
-        row = _row(key, letter)
-        if job is not None:
-            row |= {
-                "kind": job.kind.value,
-                "state": job.state.value,
-                "created_at": job.created_at.isoformat(),
-                "submitted_by": job.submitted_by,
-                "correlation_id": job.correlation_id,
-                "replays": job.replays,
-            }
-        row["message"] = None
-        if found is not None:
-            message, header = found
-            row["message"] = {
-                "partition": message.partition,
-                "offset": message.offset,
-                "bytes": len(message.value),
-                "schema_version": header.schema_version,
-                "type": header.type,
-            }
-        rows.append(row)
+    found = await _found(services, asked)
+    rows = [_row(key, letter) | await _told(services, key, letter) for key, letter in found.of_jobs.items()]
+    rows += [_unread_row(message) for message in found.unread.values()]
     if not rows:
         raise OperationRefused("There is no such dead letter (any more).")
     return rows
 
 
 async def replay(services: Services, asked: Mapping[str, Any]) -> Sequence[Row]:
-    """Put jobs that were given up into the queue again."""
-    desk = _desk(services)
-    done = await desk.replay(await _found(desk, asked))
-    return [_named(key) | {"outcome": outcome.value} for key, outcome in done.items()]
+    """Put what was given up into the queue again: jobs, and messages that can't be read by their own."""
+    found = await _found(services, asked)
+    of_jobs = await _desk(services).replay(found.of_jobs) if found.of_jobs else {}
+    unread = await UnreadDesk(services).replay(found.unread) if found.unread else {}
+    rows = [_named(key) | {"outcome": outcome.value} for key, outcome in of_jobs.items()]
+    return rows + [_nameless(one) | {"outcome": outcome.value} for one, outcome in unread.items()]
 
 
 async def drop(services: Services, asked: Mapping[str, Any]) -> Sequence[Row]:
     """Let go of letters for good."""
-    desk = _desk(services)
-    return [_named(key) | {"outcome": "dropped"} for key in await desk.drop(await _found(desk, asked))]
+    found = await _found(services, asked)
+    rows = [_named(key) for key in await _desk(services).drop(found.of_jobs)]
+    rows += [_nameless(one) for one in await UnreadDesk(services).drop(found.unread)]
+    return [row | {"outcome": "dropped"} for row in rows]
 
 
 async def paused(services: Services, _: Mapping[str, Any]) -> Sequence[Row]:
@@ -128,17 +113,79 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
 }
 
 
+@dataclass(frozen=True)
+class _Letters:
+    """Jobs that were given up, and messages that are nobody's."""
+
+    of_jobs: Mapping[Key, DeadLetter]
+    unread: Mapping[str, UnreadMessage]
+
+
 def _desk(services: Services) -> ReplayDesk:
     return ReplayDesk(services, Relay(services))
 
 
-async def _found(desk: ReplayDesk, asked: Mapping[str, Any]) -> dict[Key, DeadLetter]:
-    job_id = asked.get("job_id")
-    return await desk.find(job_id=UUID(job_id) if job_id else None, cause=asked.get("cause"))
+async def _found(services: Services, asked: Mapping[str, Any]) -> _Letters:
+    """What is asked for: of one id, of one cause, or all there are."""
+    letter_id, cause = asked.get("id"), asked.get("cause")
+    job_id = _job_id(letter_id)
+    desk, unread = _desk(services), UnreadDesk(services)
+    if job_id is not None:
+        return _Letters(await desk.find(job_id=job_id, cause=cause), {})
+    if letter_id is not None:
+        return _Letters({}, await unread.find(message_id=letter_id, cause=cause))
+    return _Letters(
+        await desk.find(job_id=None, cause=cause), await unread.find(message_id=None, cause=cause)
+    )
+
+
+def _job_id(letter_id: str | None) -> UUID | None:
+    try:
+        return UUID(letter_id) if letter_id is not None else None
+    except ValueError:
+        return None
+
+
+async def _told(services: Services, key: Key, letter: DeadLetter) -> Row:
+    """What is known of a letter's job, and of its message."""
+    row: Row = {}
+    job = await services.jobs.get(key[0], UUID(key[1]))
+    if job is not None:
+        row = {
+            "kind": job.kind.value,
+            "state": job.state.value,
+            "created_at": job.created_at.isoformat(),
+            "submitted_by": job.submitted_by,
+            "correlation_id": job.correlation_id,
+            "replays": job.replays,
+        }
+    message = await _desk(services).message(key, letter)
+    if message is None:
+        return row | {"message": None}
+    return row | {
+        "message": {
+            "partition": message.partition,
+            "offset": message.offset,
+            "bytes": len(message.value),
+            **_header(message.value),
+        }
+    }
+
+
+def _header(value: bytes) -> Row:
+    try:
+        header, _, _ = decode_message(value)
+    except MessageUnreadable as error:
+        return {"reason": str(error)}
+    return {"schema_version": header.schema_version, "type": header.type}
 
 
 def _named(key: Key) -> Row:
-    return {"company_id": str(key[0]), "job_id": key[1]}
+    return {"id": key[1], "company_id": str(key[0]), "job_id": key[1]}
+
+
+def _nameless(message_id: str) -> Row:
+    return {"id": message_id, "company_id": None, "job_id": None}
 
 
 def _row(key: Key, letter: DeadLetter) -> Row:
@@ -148,4 +195,20 @@ def _row(key: Key, letter: DeadLetter) -> Row:
         "attempts": letter.attempts,
         "died_at": letter.died_at.isoformat(),
         "expires_at": letter.expires_at.isoformat(),
+    }
+
+
+def _unread_row(unread: UnreadMessage) -> Row:
+    return _nameless(unread.id) | {
+        "topic": unread.topic,
+        "cause": unread.cause,
+        "attempts": unread.attempts,
+        "died_at": unread.died_at.isoformat(),
+        "expires_at": unread.expires_at.isoformat(),
+        "message": {
+            "partition": unread.partition,
+            "offset": unread.offset,
+            "bytes": unread.size_bytes,
+            "reason": unread.reason,
+        },
     }

@@ -21,11 +21,12 @@ from infra.broker.topics import DEAD_LETTERS, WORKED
 from infra.repositories.letters import Letters
 from infra.services import Services
 from schemas.jobs import JobRecord, JobState
-from schemas.messages import MessageHeader, MessageUnreadable, decode_message
-from schemas.records import DeadLetter
+from schemas.letters import DeadLetter
+from schemas.messages import job_named
 from workers.relay import Relay
 
-_TOPICS: Final[Mapping[str, Topic]] = {topic.name: topic for topic in WORKED}
+TOPICS: Final[Mapping[str, Topic]] = {topic.name: topic for topic in WORKED}
+"""Where messages that were given up may have come from."""
 
 Key = tuple[UUID, str]
 """A job: its company's id and its own."""
@@ -63,22 +64,21 @@ class ReplayDesk:
             if job_id in {None, UUID(letter.id)} and cause in {None, letter.cause}
         }
 
-    async def message(self, key: Key, letter: DeadLetter) -> tuple[Message, MessageHeader] | None:
-        """A letter's message, with its header; None if the topic does not have it any more."""
+    async def message(self, key: Key, letter: DeadLetter) -> Message | None:
+        """A letter's message; None if the topic does not have it any more."""
         async with aclosing(self._messages()) as messages:
-            async for message, header in messages:
-                if _is_of(message, header, key, letter):
-                    return message, header
+            async for message, its_key in messages:
+                if its_key == key and message.topic == letter.topic:
+                    return message
         return None
 
     async def replay(self, letters: Mapping[Key, DeadLetter]) -> dict[Key, Replayed]:
         """Try these jobs again."""
         left, done = dict(letters), dict[Key, Replayed]()
         async with aclosing(self._messages()) as messages:
-            async for message, header in messages:
-                key = (header.company_id, str(header.job_id))
+            async for message, key in messages:
                 letter = left.get(key)
-                if letter is not None and _is_of(message, header, key, letter):
+                if letter is not None and message.topic == letter.topic:
                     done[key] = await self._replay(key, letter, message)
                     del left[key]
                 if not left:
@@ -116,7 +116,7 @@ class ReplayDesk:
             await self.letters.empty(company_id, letter)
             return Replayed.ENDED
         await self.services.broker.publish(
-            _TOPICS[message.topic], [OutgoingMessage(message.key, message.value)]
+            TOPICS[message.topic], [OutgoingMessage(message.key, message.value)]
         )
         await self.letters.empty(company_id, letter)
         return Replayed.QUEUED
@@ -127,8 +127,8 @@ class ReplayDesk:
             return None
         return self.services.clock.now() + timedelta(seconds=self.services.settings.search_ttl_s)
 
-    async def _messages(self) -> AsyncGenerator[tuple[Message, MessageHeader]]:
-        """Everything on the topic that can be read, oldest first."""
+    async def _messages(self) -> AsyncGenerator[tuple[Message, Key]]:
+        """Everything on the topic that names a job, oldest first."""
         async with aclosing(stored_letters(self.services.broker, DEAD_LETTERS)) as stored:
             async for delivery in stored:
                 read = _read(delivery.value)
@@ -142,14 +142,13 @@ def _was_given_up(job: JobRecord, letter: DeadLetter) -> bool:
     return failed and job.replays - letter.replays in {0, 1}
 
 
-def _is_of(message: Message, header: MessageHeader, key: Key, letter: DeadLetter) -> bool:
-    return (header.company_id, str(header.job_id)) == key and message.topic == letter.topic
-
-
-def _read(value: bytes) -> tuple[Message, MessageHeader] | None:
+def _read(value: bytes) -> tuple[Message, Key] | None:
     try:
         message = Message.unpack(value)
-        header, _, _ = decode_message(message.value)
-    except (DeadLetterUnreadable, MessageUnreadable):
+    except DeadLetterUnreadable:
         return None
-    return (message, header) if message.topic in _TOPICS else None
+    named = job_named(message.value)
+    if named is None or message.topic not in TOPICS:
+        return None
+    company_id, job_id = named
+    return message, (company_id, str(job_id))

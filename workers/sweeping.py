@@ -16,6 +16,7 @@ from infra.repositories.collections import (
     DEAD_LETTERS,
     JOBS,
     SESSIONS,
+    UNREAD_MESSAGES,
     USERS,
     WORKER_SIGNS,
 )
@@ -27,6 +28,7 @@ from workers.ending import Finisher, expired, failed
 SKEW: Final = timedelta(minutes=5)
 
 _PAGE: Final = 200
+_EXPIRING: Final = (JOBS, SESSIONS, USERS, DEAD_LETTERS, UNREAD_MESSAGES, ATTEMPTS, CLAIMS, WORKER_SIGNS)
 
 # The topics that a job passes through, and who reads them there.
 ROUTES: Final[Mapping[JobKind, tuple[Topic, ...]]] = {
@@ -87,7 +89,7 @@ class Sweeper:
         """Delete records past their time, and answers of jobs past theirs. Answers how many."""
         now = self.services.clock.now()
         count = 0
-        for collection in (JOBS, SESSIONS, USERS, DEAD_LETTERS, ATTEMPTS, CLAIMS, WORKER_SIGNS):
+        for collection in _EXPIRING:
             count += await self.services.documents.delete_expired(collection, now, limit=1000)
         for company_id in await self.services.documents.companies(JOBS, where={"logged": True}):
             count += await self.services.jobs.drop_results(company_id, now, limit=1000)

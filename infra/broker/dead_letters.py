@@ -42,6 +42,11 @@ class DeadLetter:
             raise DeadLetterUnreadable("not a dead letter") from error
 
 
+def place_of(message: Delivery | DeadLetter) -> str:
+    """Where a message was given up: names one that names no job."""
+    return f"{message.topic}/{message.partition}/{message.offset}"
+
+
 class BrokerDeadLetters:
     """Publishes to the dead-letter topic; one message may be there twice, after a crash in between."""
 

@@ -5,12 +5,12 @@ from typing import Any, Final
 from infra.documents.port import Collection, Index
 from schemas.events import AuditEvent
 from schemas.jobs import JobRecord
+from schemas.letters import DeadLetter, UnreadMessage
 from schemas.records import (
     ApiKey,
     Attempts,
     Claim,
     Company,
-    DeadLetter,
     FaceRecord,
     IndexMark,
     Login,
@@ -75,6 +75,7 @@ INDEX_MARKS: Final = Collection("index_marks", IndexMark)
 DEAD_LETTERS: Final = Collection(
     "dead_letters", DeadLetter, (Index(("mentions",)),), expires_field="expires_at"
 )
+UNREAD_MESSAGES: Final = Collection("unread_messages", UnreadMessage, expires_field="expires_at")
 ATTEMPTS: Final = Collection("attempts", Attempts, expires_field="expires_at")
 CLAIMS: Final = Collection("claims", Claim, expires_field="expires_at")
 TURNS: Final = Collection("turns", Turn)
@@ -93,6 +94,7 @@ ALL: Final[tuple[Collection[Any], ...]] = (
     AUDIT_EVENTS,
     INDEX_MARKS,
     DEAD_LETTERS,
+    UNREAD_MESSAGES,
     ATTEMPTS,
     CLAIMS,
     TURNS,

@@ -12,7 +12,7 @@ from infra.repositories.changing import replaced_record
 from infra.repositories.collections import DEAD_LETTERS, JOBS
 from infra.repositories.scanning import pages_of
 from schemas.jobs import JobRecord, JobState
-from schemas.records import DeadLetter
+from schemas.letters import DeadLetter
 
 _PAGE: Final = 200
 _COMPANIES_MAX: Final = 1_000_000

@@ -9,15 +9,16 @@ import typer
 
 from scripts.commands.terminal import AsJson, Exit, Output, Sure, complain, sure
 
-deadletters = typer.Typer(help="Jobs that were given up: look, try again, let go.", no_args_is_help=True)
+deadletters = typer.Typer(help="What was given up: look, try again, let go.", no_args_is_help=True)
 
-JobId = Annotated[UUID, typer.Argument(help="The job's id.")]
-SomeJob = Annotated[UUID | None, typer.Argument(help="The job's id.")]
+_ID_HELP = "The job's id; of a message that can't be read, TOPIC/PARTITION/OFFSET."
+LetterId = Annotated[str, typer.Argument(help=_ID_HELP)]
+SomeLetter = Annotated[str | None, typer.Argument(help=_ID_HELP)]
 Cause = Annotated[str | None, typer.Option(help="All that died of this.")]
 Every = Annotated[bool, typer.Option("--all", help="All there are.")]
 
-_COLUMNS = ("job_id", "company_id", "topic", "cause", "attempts", "died_at", "expires_at")
-_OUTCOMES = ("job_id", "company_id", "outcome")
+_COLUMNS = ("id", "company_id", "topic", "cause", "attempts", "died_at", "expires_at")
+_OUTCOMES = ("id", "company_id", "outcome")
 
 
 def lag(as_json: AsJson = None) -> None:
@@ -27,37 +28,38 @@ def lag(as_json: AsJson = None) -> None:
 
 @deadletters.command("list")
 def list_letters(cause: Cause = None, as_json: AsJson = None) -> None:
-    """Jobs that were given up in the last week, oldest first."""
+    """Jobs that were given up in the last week, and messages that could not be read, oldest first."""
     Output(as_json).listing(_operate("dead_letters", cause=cause), _COLUMNS)
 
 
 @deadletters.command("show")
-def show_letter(job_id: JobId, as_json: AsJson = None) -> None:
+def show_letter(letter_id: LetterId, as_json: AsJson = None) -> None:
     """One of them, with its job and where its message lies; never what the message holds."""
-    (row,) = _operate("dead_letter", job_id=str(job_id))
+    (row,) = _operate("dead_letter", id=letter_id)
     Output(as_json).record(row)
 
 
 @deadletters.command("replay")
 def replay_letters(
-    job_id: SomeJob = None, cause: Cause = None, every: Every = False, as_json: AsJson = None
+    letter_id: SomeLetter = None, cause: Cause = None, every: Every = False, as_json: AsJson = None
 ) -> None:
-    """Put jobs into the queue again. The exit status is 1 if one of them could not be."""
-    rows = _operate("replay", **_which(job_id, cause, every=every))
+    """Put jobs, or messages that a newer version can read, into the queue again. The exit status is 1 if one
+    of them could not be."""
+    rows = _operate("replay", **_which(letter_id, cause, every=every))
     Output(as_json).listing(rows, _OUTCOMES)
     raise typer.Exit(Exit.OK if all(row["outcome"] == "queued" for row in rows) else Exit.NO)
 
 
 @deadletters.command("drop")
 def drop_letters(
-    job_id: SomeJob = None,
+    letter_id: SomeLetter = None,
     cause: Cause = None,
     every: Every = False,
     yes: Sure = False,
     as_json: AsJson = None,
 ) -> None:
-    """Let go of jobs for good: their photos and keys are deleted."""
-    which = _which(job_id, cause, every=every)
+    """Let go of jobs for good, their photos and keys are deleted; of messages, too."""
+    which = _which(letter_id, cause, every=every)
     sure("They can't be looked into or tried again afterwards.", yes)
     Output(as_json).listing(_operate("drop", **which), _OUTCOMES)
 
@@ -90,13 +92,13 @@ def _switch(company_id: UUID, output: Output, *, paused: bool) -> None:
     output.said(f"{company_id} {words}{'' if row['changed'] else ', as before'}.", row)
 
 
-def _which(job_id: UUID | None, cause: str | None, *, every: bool) -> dict[str, str]:
-    """What is meant: exactly one of a job, a cause, and all."""
-    if sum((job_id is not None, cause is not None, every)) != 1:
-        complain("Say which: a job's id, --cause, or --all.")
+def _which(letter_id: str | None, cause: str | None, *, every: bool) -> dict[str, str]:
+    """What is meant: exactly one letter, those of one cause, or all."""
+    if sum((letter_id is not None, cause is not None, every)) != 1:
+        complain("Say which: an id, --cause, or --all.")
         raise typer.Exit(2)
-    if job_id is not None:
-        return {"job_id": str(job_id)}
+    if letter_id is not None:
+        return {"id": letter_id}
     return {} if cause is None else {"cause": cause}
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from schemas.jobs import JobKind
-from schemas.messages import MessageHeader, MessageUnreadable, decode_message, encode_message
+from schemas.messages import MessageHeader, MessageUnreadable, decode_message, encode_message, job_named
 
 HEADER = MessageHeader(
     type="search",
@@ -53,3 +53,11 @@ def test_what_a_later_version_adds_is_passed_over_but_a_new_form_is_not() -> Non
     assert b"green" in associated, "what was written is what was sealed with"
     with pytest.raises(MessageUnreadable):
         decode_message(changed(message, schema_version=2))
+
+
+def test_of_whatever_version_it_is_a_message_names_its_job_or_nobody() -> None:
+    message = encoded(HEADER)
+    later = changed(message, schema_version=2, kind="a new one", created_at="otherwise")
+    assert job_named(message) == job_named(later) == (HEADER.company_id, HEADER.job_id)
+    for nobodys in (b"", b"garbage", message[:40], changed(message, job_id="x"), b"FID2" + message[4:]):
+        assert job_named(nobodys) is None

@@ -20,9 +20,9 @@ from infra.services import Services
 from infra.settings import Settings
 from infra.submission import Submitter
 from schemas.jobs import JobRecord
+from schemas.letters import DeadLetter
 from schemas.messages import SearchFields
 from schemas.recognition import ModelStamp
-from schemas.records import DeadLetter
 from scripts.commands.operating import deadletters, lag, pause, resume
 from scripts.control import ask_running, socket_path, taking_operations
 from scripts.operations import OperationRefused
@@ -116,13 +116,13 @@ async def test_letters_are_listed_and_shown_without_what_they_hold(
     (row,) = await ask_running(services.settings, "dead_letters", {"cause": "compute_died"}) or []
     assert (row["job_id"], row["company_id"], row["attempts"]) == (job.id, str(company_id), 3)
     assert await ask_running(services.settings, "dead_letters", {"cause": "compute_hung"}) == []
-    (shown,) = await ask_running(services.settings, "dead_letter", {"job_id": job.id}) or []
+    (shown,) = await ask_running(services.settings, "dead_letter", {"id": job.id}) or []
     assert (shown["kind"], shown["state"], shown["message"]) == ("search", "queued", None)
     assert "key" not in json.dumps(shown)
     (dropped,) = await ask_running(services.settings, "drop", {}) or []
     assert dropped["outcome"] == "dropped"
     with pytest.raises(OperationRefused):
-        await ask_running(services.settings, "dead_letter", {"job_id": job.id})
+        await ask_running(services.settings, "dead_letter", {"id": job.id})
 
 
 async def test_a_pause_is_in_the_companys_record_and_its_trail(services: Services, company_id: UUID) -> None:
@@ -176,8 +176,8 @@ def test_the_commands_ask_for_what_they_say(
     expected: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {
         ("lag",): ("lag", {}),
         ("deadletters", "list"): ("dead_letters", {"cause": None}),
-        ("deadletters", "show", job_id): ("dead_letter", {"job_id": job_id}),
-        ("deadletters", "replay", job_id): ("replay", {"job_id": job_id}),
+        ("deadletters", "show", job_id): ("dead_letter", {"id": job_id}),
+        ("deadletters", "replay", job_id): ("replay", {"id": job_id}),
         ("deadletters", "replay", "--cause", "poison"): ("replay", {"cause": "poison"}),
         ("deadletters", "replay", "--all"): ("replay", {}),
         ("deadletters", "drop", "--all", "--yes"): ("drop", {}),

@@ -12,8 +12,8 @@ from infra.clock import Clock, ManualClock
 from infra.objects.s3 import S3Objects
 from infra.repositories.collections import COMPANIES, DEAD_LETTERS
 from schemas.jobs import JobRecord
+from schemas.letters import DeadLetter
 from schemas.policies import CompanySettings, RetentionPolicy
-from schemas.records import DeadLetter
 from tests.servers.versitygw import S3Server
 from tests.workers.conftest import Workshop, assembled, person
 from workers.closing import KEPT_FOR, Closer

@@ -11,7 +11,7 @@ import numpy as np
 from infra.objects.port import ObjectInfo, ObjectNotFound
 from infra.repositories.collections import DEAD_LETTERS
 from infra.services import Services
-from schemas.records import DeadLetter
+from schemas.letters import DeadLetter
 from workers.migrating.carried import Stretch
 from workers.migrating.records import records_of
 from workers.migrating.together import few_at_a_time, in_pages

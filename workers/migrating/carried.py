@@ -21,6 +21,7 @@ from infra.repositories.collections import (
     MIGRATIONS,
     SESSIONS,
     TURNS,
+    UNREAD_MESSAGES,
     USERS,
     WORKER_SIGNS,
 )
@@ -47,6 +48,7 @@ LAST: Final = COMPANIES
 STAYS: Final[Mapping[port.Collection[Any], str]] = {
     INDEX_MARKS: "says how far the index beside it is on disk",
     ATTEMPTS: "names messages by their places in the broker beside it",
+    UNREAD_MESSAGES: "names messages of the broker beside it, which are nobody's",
     TURNS: "says which of the processes beside it did what last",
     WORKER_SIGNS: "says which processes are at work beside it",
     MIGRATIONS: "says what came from where to the store that it is in",

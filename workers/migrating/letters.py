@@ -10,7 +10,7 @@ from infra.broker.port import Delivery, OutgoingMessage
 from infra.broker.topics import DEAD_LETTERS as TOPIC
 from infra.repositories.collections import DEAD_LETTERS
 from infra.services import Services
-from schemas.messages import MessageUnreadable, decode_message
+from schemas.messages import job_named
 from workers.migrating.watching import Watcher
 
 _ALL = 1_000_000
@@ -50,11 +50,11 @@ async def _messages(services: Services, companies: Collection[UUID]) -> AsyncGen
     async with aclosing(stored_letters(services.broker, TOPIC)) as stored:
         async for delivery in stored:
             try:
-                header, _, _ = decode_message(DeadLetter.unpack(delivery.value).value)
-            except (DeadLetterUnreadable, MessageUnreadable):
-                continue  # It belongs to nobody, and can't be tried again.
-            if header.company_id not in companies:
+                named = job_named(DeadLetter.unpack(delivery.value).value)
+            except DeadLetterUnreadable:
                 continue
-            letter = await services.documents.get(DEAD_LETTERS, header.company_id, str(header.job_id))
+            if named is None or named[0] not in companies:
+                continue  # It belongs to nobody, or to somebody else.
+            letter = await services.documents.get(DEAD_LETTERS, named[0], str(named[1]))
             if letter is not None and letter.wrapped_key is not None:
                 yield delivery, hashlib.sha256(delivery.value).hexdigest()
