@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "ingress": {"schemas", "infra", "ingress"},
     "scripts": {"schemas", "infra", "workers", "ingress", "scripts"},
 }
-NEVER_REACHED_FROM_INGRESS = {"torch", "torchvision", "facenet_pytorch", "workers", "scripts"}
+NEVER_REACHED_FROM_INGRESS = {"openvino", "torch", "torchvision", "facenet_pytorch", "workers", "scripts"}
 NEVER_LOADED_BY_INGRESS = NEVER_REACHED_FROM_INGRESS | {
     "qdrant_client",
     "qdrant_edge",

@@ -17,8 +17,8 @@ OWNERS_PACKAGES = {
     "pyjwt", "structlog", "pytest", "pytest-asyncio", "testcontainers",
 }  # fmt: skip
 NOT_FOR_INGRESS = {
-    "facenet-pytorch", "pillow", "pip", "psutil", "qdrant-client", "qdrant-edge-py", "safetensors",
-    "setuptools", "torch", "torchvision",
+    "facenet-pytorch", "openvino", "pillow", "pip", "psutil", "qdrant-client", "qdrant-edge-py",
+    "safetensors", "setuptools", "torch", "torchvision",
 }  # fmt: skip
 MACHINE_PATH = re.compile(r"(?<![\w.~$})/*-])/(?:work|root|tmp|home|Users)(?![\w-])")
 REGISTRY = re.compile(
