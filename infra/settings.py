@@ -31,6 +31,8 @@ _LAST_PORT: Final = 65_535
 _SECRETS_DIR: Final = Path("/run/secrets")
 """Where container engines put them."""
 
+_DEVICE: Final = re.compile(r"auto|cpu|torch-cpu|cuda(:\d{1,2})?")
+
 
 WorkerRole = Literal["face", "registrar", "relay", "retention"]
 WORKER_ROLES: Final[tuple[WorkerRole, ...]] = get_args(WorkerRole)
@@ -208,7 +210,11 @@ class Settings(BaseSettings):
     model_url: str | None = Field(
         default=None, description="Where `faceid setup` may download such a file from."
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the model runs.")
+    device: str = Field(
+        default="auto",
+        description="Where the model runs: `cpu` (OpenVINO), `cuda`, `cuda:1` (PyTorch on an NVIDIA GPU), "
+        "`torch-cpu` (the reference, slow), `auto` (a GPU if there is one).",
+    )
     compute_threads: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,
@@ -290,6 +296,13 @@ class Settings(BaseSettings):
     def _is_there_if_asked_for(cls, value: Path) -> Path:
         if value != _SECRETS_DIR and not value.is_dir():
             raise ValueError("should be a folder, and there is none")
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, value: str) -> str:
+        if not _DEVICE.fullmatch(value):
+            raise ValueError("should be auto, cpu, cuda, cuda:0 (or another number) or torch-cpu")
         return value
 
     @field_validator("roles", mode="before")

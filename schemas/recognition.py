@@ -88,6 +88,18 @@ class ModelStamp(_Model):
     """Of weights, crop, projection and calibration together."""
 
 
+class Engine(_Model):
+    """What computes templates. The model's version is the same on all of them: their templates agree to a
+    cosine of 0.999."""
+
+    name: str
+    """Which program, and its version."""
+    device: str
+    """`cpu`, or a GPU: `cuda:0`."""
+    precision: str
+    """What it computes in: `f32`, or `bf16` or `f16`, which are half as long."""
+
+
 class PhotoLimits(_Model):
     """How large a photo may be. Everything here is known from the first bytes, before anything is decoded."""
 

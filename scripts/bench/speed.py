@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
+import safetensors.numpy
 import torch
 from facenet_pytorch import MTCNN
 from PIL import Image
@@ -28,13 +28,13 @@ from infra.documents.sqlite import SqliteDocuments
 from infra.settings import Settings
 from infra.sqlite.writer import Statistics
 from infra.telemetry import configure_logging
+from scripts.bench.plain_network import plain_network
 from scripts.photos import prepare_photos
 from scripts.serve import RunningService, running_service
 from scripts.service_process import ServiceProcess
 from scripts.setup import set_up
-from workers.recognition.conversion import network
+from workers.recognition.facenet_weights import PROJECTION_TENSOR
 from workers.recognition.model import CalibratedModel
-from workers.recognition.preparation import PROJECTION_TENSOR
 
 _STEPS = ("open", "detect", "embed", "index")
 _GALLERY_FACES = 1000
@@ -97,10 +97,10 @@ class PlainScript:
     """What everybody writes: facenet-pytorch as it comes, its steps timed one by one."""
 
     def __init__(self, model: CalibratedModel, gallery_faces: int) -> None:
-        tensors = safetensors.torch.load(model.files.read_tensors())
+        tensors = safetensors.numpy.load(model.files.read_tensors())
         del tensors[PROJECTION_TENSOR]
         self._mtcnn = MTCNN()
-        self._network = network(tensors)
+        self._network = plain_network(tensors)
         gallery = np.random.default_rng(1).normal(size=(gallery_faces, 512)).astype(np.float32)
         self._gallery = gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
 

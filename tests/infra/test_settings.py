@@ -188,6 +188,19 @@ def test_metrics_are_off_unless_an_address_is_given(monkeypatch: pytest.MonkeyPa
         Settings(metrics_listen="9464")
 
 
+@pytest.mark.parametrize("device", ["auto", "cpu", "torch-cpu", "cuda", "cuda:0", "cuda:15"])
+def test_a_device_is_a_processor_or_a_gpu(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEID_DEVICE", device)
+    assert Settings().device == device
+
+
+@pytest.mark.parametrize("device", ["", "gpu", "CPU", "cuda:", "cuda:x", "cuda:0,1", "cpu "])
+def test_another_device_is_refused_with_those_there_are(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEID_DEVICE", device)
+    with pytest.raises(ValidationError, match="should be auto, cpu, cuda, cuda:0"):
+        Settings()
+
+
 def test_roles_are_known_ones_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().roles == ("face", "registrar", "relay", "retention")
     monkeypatch.setenv("FACEID_ROLES", " retention, face,face")

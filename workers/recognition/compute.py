@@ -11,9 +11,9 @@ from workers.recognition.weights import ModelFiles
 
 _MODULE: Final = "workers.recognition.compute_child"
 _START_TIMEOUT_S: Final = 120
-"""Importing torch and loading the weights take 3 s, and many times that on a cold and busy disk."""
+"""Loading the model takes 1 s, on a GPU some more, and many times that on a cold and busy disk."""
 _SHARE_CORES: Final = {"GOMP_SPINCOUNT": "1000"}
-"""How long torch's threads (GNU OpenMP) spin for each other before they sleep. Measured on two cores, alone
+"""How long PyTorch's threads (GNU OpenMP) spin for each other before they sleep. Measured on two cores, alone
 and beside another process that computes, ms a face: never 74 and 72, this 46 and 100, default 41 and 4660."""
 _CALL_BYTES: Final = 32 * 1024 * 1024
 """Photos of more than this are asked about in several calls, so that each fits into a frame."""
@@ -26,7 +26,7 @@ def compute_child(
 ) -> ChildProcess:
     """The child process that serves the model of these weights; not started yet.
 
-    `device` is `auto`, `cpu` or `cuda`; `threads` are those of torch."""
+    `device` is that of the settings; `threads` are those of the processor."""
     arguments = {
         "folder": str(files.folder),
         "device": device,

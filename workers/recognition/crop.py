@@ -24,10 +24,3 @@ def crop_face(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
         raise ValueError("the box lies outside of the photo")
     face = Image.fromarray(np.ascontiguousarray(pixels[top:bottom, left:right]))
     return np.array(face.resize((CROP_SIDE_PX, CROP_SIDE_PX), Image.Resampling.BILINEAR))
-
-
-def standardised(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 [n, 160, 160, 3] to float32 [n, 3, 160, 160], about -1 to 1: the fixed scaling of the weights'
-    training."""
-    scaled = (crops.astype(np.float32) - np.float32(127.5)) / np.float32(128)
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))

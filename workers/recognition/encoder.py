@@ -1,22 +1,20 @@
-"""From crops of faces to templates."""
+"""From crops of faces to templates, whichever engine computes them."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import safetensors.torch
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from torch.nn import functional
 
-from workers.recognition.conversion import ConversionError, network
-from workers.recognition.preparation import PROJECTION_TENSOR
-from workers.recognition.projection import TEMPLATE_DIMENSIONS, project, usual_length
-from workers.recognition.weights import REMEDY, ModelFiles, WeightsError
+from schemas.recognition import Engine
+from workers.recognition.projection import TEMPLATE_DIMENSIONS, Projection
 
-_MAX_BATCH: Final = 32
+MAX_BATCH: Final = 32
+
+
+class DeviceUnavailable(Exception):
+    """The device that the settings name is not there; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +26,23 @@ class Templates:
     qualities: NDArray[np.float32]
     """[n], `Quality.response_strength` of each."""
 
+    @classmethod
+    def of(cls, embeddings: NDArray[np.float32], projection: Projection) -> "Templates":
+        """Of embeddings as the network's last layer has them: [n, 512], of any length."""
+        return cls(projection.templates(embeddings), projection.qualities(embeddings))
+
 
 class Encoder(ABC):
-    """A network that says with a vector who a face is; the cosine of two vectors is their similarity."""
+    """A network that says with a vector who a face is; the cosine of two vectors is their similarity.
 
-    def embed(self, crops: NDArray[np.float32]) -> Templates:
-        """Templates of standardised crops, float32 [n, 3, 160, 160]; n may be 0."""
-        parts = [self._embed(crops[start : start + _MAX_BATCH]) for start in range(0, len(crops), _MAX_BATCH)]
+    Not for several threads at once."""
+
+    engine: Engine
+    """What computes it, where and how exactly."""
+
+    def embed(self, crops: NDArray[np.uint8]) -> Templates:
+        """Templates of crops, RGB [n, 160, 160, 3]; n may be 0."""
+        parts = [self._embed(crops[start : start + MAX_BATCH]) for start in range(0, len(crops), MAX_BATCH)]
         return Templates(
             np.concatenate(
                 [np.zeros((0, TEMPLATE_DIMENSIONS), np.float32), *(part.vectors for part in parts)]
@@ -43,29 +51,5 @@ class Encoder(ABC):
         )
 
     @abstractmethod
-    def _embed(self, crops: NDArray[np.float32]) -> Templates:
+    def _embed(self, crops: NDArray[np.uint8]) -> Templates:
         """The same for 1 to 32 crops."""
-
-
-class TorchEncoder(Encoder):
-    """InceptionResnetV1 and its projection in PyTorch, in float32."""
-
-    def __init__(self, files: ModelFiles, device: torch.device) -> None:
-        """Load prepared weights. Raises `WeightsError` when they are not whole."""
-        try:
-            tensors = safetensors.torch.load(files.read_tensors())
-            self._projection = tensors.pop(PROJECTION_TENSOR).to(device)
-            self._network = network(tensors, normalised=False).to(device)
-            self._usual_length = usual_length(tensors)
-        except (SafetensorError, KeyError, ConversionError) as error:
-            raise WeightsError(
-                f"The weights of {files.stamp.id} are not those of the network. {REMEDY}"
-            ) from error
-        self._device = device
-
-    @torch.inference_mode()
-    def _embed(self, crops: NDArray[np.float32]) -> Templates:
-        raw: torch.Tensor = self._network(torch.as_tensor(crops).to(self._device))
-        lengths = np.linalg.norm(raw.cpu().numpy(), axis=1)
-        vectors = project(functional.normalize(raw, dim=1), self._projection)
-        return Templates(vectors.cpu().numpy(), (lengths / self._usual_length).astype(np.float32))

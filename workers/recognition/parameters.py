@@ -21,6 +21,11 @@ CROP_MARGIN_PX: Final = 32
 """How much of the crop lies around the detected box: what the weights were trained on, and the best of 0, 14,
 32, 44 and 56 on LFW's development lists."""
 
+STANDARD_MEAN: Final = 127.5
+STANDARD_DIVISOR: Final = 128.0
+"""What is taken from each level, 0 to 255, and what it is then divided by: the fixed scaling of the weights'
+training."""
+
 CENTRALITY_SPREAD: Final = 0.4
 """How fast a face loses prominence away from the middle (`workers.recognition.detector.prominence`)."""
 

