@@ -146,7 +146,8 @@ async def test_a_search_is_not_stuck_behind_enrolments_that_came_before_it(
     await cluster.add_ingress()
     token = await _registered(cluster)
     ingress = cluster.ingresses[0]
-    async with AsyncClient(ingress.url, ca_file=ingress.ca_file, token=token) as api:
+    async with AsyncClient(ingress.url, ca_file=ingress.ca_file) as api:
+        api.token = token
         enrolled: list[str] = []
         for name, photo in _never_twice(photos):
             reply = await api.call(

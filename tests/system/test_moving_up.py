@@ -53,7 +53,8 @@ class Questions:
     async def asking(self, service: ServiceProcess) -> AsyncGenerator[AsyncClient]:
         """Nobody logs in again: what the first service gave out counts at all."""
         self.ca_file = service.ca_file
-        async with AsyncClient(service.url, ca_file=self.ca_file, token=self.token or None) as api:
+        async with AsyncClient(service.url, ca_file=self.ca_file) as api:
+            api.token = self.token or None
             yield api
 
     async def begin(self, api: AsyncClient) -> None:
