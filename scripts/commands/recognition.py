@@ -1,7 +1,6 @@
 """`faceid enroll`, `search`, `verify` and `detect`: what is asked about photos."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from scripts.commands.terminal import AsJson, Exit, Output, ProfileName, complain, explain, one_by_one, server
+from scripts.commands.photo_by_photo import Run
+from scripts.commands.terminal import AsJson, Output, ProfileName, server
 
 if TYPE_CHECKING:
     from faceid_client.shapes import Comparison, Face, FaceFound, Person, Search
@@ -21,6 +21,11 @@ Photos = Annotated[
 ]
 Photo = Annotated[Path, typer.Argument(metavar="PHOTO", help="JPEG or PNG.", exists=True, dir_okay=False)]
 Groups = Annotated[list[str] | None, typer.Option("--group", help="A group; may be given several times.")]
+Threshold = Annotated[str | None, typer.Option(help="Confidence to ask for, in percent: 95, 95% or 0.95.")]
+Device = Annotated[str | None, typer.Option(help="The device that took it, for the log.")]
+Site = Annotated[str | None, typer.Option(help="Where it was taken, for the log.")]
+Latitude = Annotated[float | None, typer.Option(min=-90, max=90, help="In degrees, north positive.")]
+Longitude = Annotated[float | None, typer.Option(min=-180, max=180, help="In degrees, east positive.")]
 Wait = Annotated[float, typer.Option(help="Seconds to wait for the answer.", min=1)]
 _PICTURE_TYPES = {".png", ".jpg", ".jpeg"}
 _PICTURE_HEIGHT_PX = 720
@@ -69,7 +74,7 @@ def enroll(
     if consent is not None:
         now = datetime.now().astimezone()
         person["consent"] = {"text_version": consent, "given_at": now.isoformat()}
-    run = _Run(Output(as_json), Table("photo", "user", "name", "face", "", title=None))
+    run = Run(Output(as_json), Table("photo", "user", "name", "face", "", title=None))
     with server(profile) as faceid:
 
         def one(photo: Path) -> None:
@@ -85,20 +90,17 @@ def enroll(
 
 def search(
     photos: Photos,
-    threshold: Annotated[
-        str | None, typer.Option(help="Confidence to ask for, in percent: 95, 95% or 0.95.")
-    ] = None,
+    threshold: Threshold = None,
     groups: Groups = None,
     limit: Annotated[int | None, typer.Option(help="How many candidates to name.", min=1, max=50)] = None,
     every: Annotated[bool, typer.Option("--all", help="Search for every face in the photo.")] = False,
-    device: Annotated[str | None, typer.Option(help="The device that took it, for the log.")] = None,
-    site: Annotated[str | None, typer.Option(help="Where it was taken, for the log.")] = None,
-    latitude: Annotated[
-        float | None, typer.Option(min=-90, max=90, help="In degrees, north positive.")
-    ] = None,
-    longitude: Annotated[
-        float | None, typer.Option(min=-180, max=180, help="In degrees, east positive.")
-    ] = None,
+    investigate: Annotated[
+        bool, typer.Option("--investigate", help="Name those, too, who do not reach the threshold.")
+    ] = False,
+    device: Device = None,
+    site: Site = None,
+    latitude: Latitude = None,
+    longitude: Longitude = None,
     picture: Annotated[
         Path | None,
         typer.Option(dir_okay=False, help="Write the photos with boxes and names to this PNG or JPEG."),
@@ -114,9 +116,8 @@ def search(
         raise typer.BadParameter("a picture ends in .png or .jpg", param_hint="--picture")
     if picture is not None and not picture.parent.is_dir():
         raise typer.BadParameter(f"there is no folder {picture.parent}", param_hint="--picture")
-    place = {"device_id": device, "site": site, "latitude": latitude, "longitude": longitude}
-    location = {name: value for name, value in place.items() if value is not None}
-    run = _Run(Output(as_json), Table("photo", "user", "name", "confidence", "similarity", title=None))
+    location = _location(device, site, latitude, longitude)
+    run = Run(Output(as_json), Table("photo", "user", "name", "confidence", "similarity", title=None))
     found: list[tuple[Path, Search]] = []
     with server(profile) as faceid:
 
@@ -127,7 +128,8 @@ def search(
                 groups=groups or None,
                 limit=limit,
                 face="all" if every else "largest",
-                location=location or None,
+                investigate=investigate,
+                location=location,
                 wait_s=wait_s,
             )
             found.append((photo, answer))
@@ -146,9 +148,11 @@ def verify(
     other: Annotated[
         Path | None, typer.Option(help="Is it the person of this other photo?", exists=True, dir_okay=False)
     ] = None,
-    threshold: Annotated[
-        str | None, typer.Option(help="Confidence to ask for, in percent: 95, 95% or 0.95.")
-    ] = None,
+    threshold: Threshold = None,
+    device: Device = None,
+    site: Site = None,
+    latitude: Latitude = None,
+    longitude: Longitude = None,
     wait_s: Wait = 60,
     profile: ProfileName = None,
     as_json: AsJson = None,
@@ -158,12 +162,17 @@ def verify(
     The exit status is 0 for yes and 1 for no."""
     if (user_id is None) == (other is None):
         raise typer.BadParameter("give --user-id or --other, one of them")
-    run = _Run(Output(as_json), Table("photo", "compared with", "same person", "confidence", "similarity"))
+    run = Run(Output(as_json), Table("photo", "compared with", "same person", "confidence", "similarity"))
     with server(profile) as faceid:
 
         def one(photo: Path) -> None:
             answer = faceid.verify(
-                photo, user_id=user_id, other_image=other, threshold=threshold, wait_s=wait_s
+                photo,
+                user_id=user_id,
+                other_image=other,
+                threshold=threshold,
+                location=_location(device, site, latitude, longitude),
+                wait_s=wait_s,
             )
             run.no = not answer["matched"]
             same = "[green]yes[/]" if answer["matched"] else "[red]no[/]"
@@ -177,7 +186,7 @@ def detect(photos: Photos, wait_s: Wait = 60, profile: ProfileName = None, as_js
     """Where are faces, and how good are they? Identifies nobody.
 
     The exit status is 1 if a photo has none."""
-    run = _Run(Output(as_json), Table("photo", "box", "certain", "width px", "sharpness", "yaw", "roll"))
+    run = Run(Output(as_json), Table("photo", "box", "certain", "width px", "sharpness", "yaw", "roll"))
     with server(profile) as faceid:
 
         def one(photo: Path) -> None:
@@ -189,55 +198,11 @@ def detect(photos: Photos, wait_s: Wait = 60, profile: ProfileName = None, as_js
     run.end()
 
 
-@dataclass
-class _Run:
-    """What is said of one photo after another: a line of JSON each, or a table at the end."""
-
-    output: Output
-    table: Table
-    no: bool = False
-    failed: int = 0
-    complaints: list[str] = field(default_factory=list[str])
-
-    def each(self, photos: Sequence[Path], doing: str, work: Callable[[Path], None]) -> None:
-        """A photo that is refused holds none of the others up; a server that is away does."""
-        from faceid_client import ApiError, FaceIdError
-
-        def one(photo: Path) -> None:
-            try:
-                work(photo)
-            except FaceIdError as error:
-                words, status = explain(error)
-                self.failed = max(self.failed, status)
-                if not isinstance(error, ApiError) or status != Exit.REFUSED:
-                    raise
-                self.complaints.append(f"{photo}: {words}")
-                if self.output.as_json:
-                    self.output.document({"photo": str(photo), "error": error.problem})
-
-        try:
-            one_by_one(photos, doing, one)
-        finally:
-            self.tell()
-
-    def say(self, photo: Path, answer: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> None:
-        if self.output.as_json:
-            self.output.document({"photo": str(photo), **answer})
-            return
-        for row in rows:
-            self.table.add_row(escape(photo.name), *row)
-
-    def tell(self) -> None:
-        if not self.output.as_json and self.table.row_count:
-            for column in self.table.columns:
-                column.overflow = "fold"
-            self.output.console.print(self.table)
-        for words in self.complaints:
-            complain(words)
-
-    def end(self) -> None:
-        """Leave with what the photos together come to."""
-        raise typer.Exit(self.failed or (Exit.NO if self.no else Exit.OK))
+def _location(
+    device: str | None, site: str | None, latitude: float | None, longitude: float | None
+) -> dict[str, Any] | None:
+    place = {"device_id": device, "site": site, "latitude": latitude, "longitude": longitude}
+    return {name: value for name, value in place.items() if value is not None} or None
 
 
 def _faces(answer: "Search") -> "Sequence[Search | FaceFound]":
@@ -249,7 +214,12 @@ def _rows(face: "Search | FaceFound") -> list[tuple[str, ...]]:
     if not face["candidates"]:
         return [(f"[yellow]{face.get('code') or 'nobody we know'}[/]",)]
     return [
-        (escape(one["user_id"]), escape(one["full_name"] or ""), *_figures(one)) for one in face["candidates"]
+        (
+            escape(one["user_id"]) if one["accepted"] else f"[yellow]{escape(one['user_id'])}?[/]",
+            escape(one["full_name"] or ""),
+            *_figures(one),
+        )
+        for one in face["candidates"]
     ]
 
 

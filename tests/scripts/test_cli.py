@@ -306,8 +306,11 @@ async def test_photos_are_asked_about_by_people_and_by_scripts(  # noqa: PLR0915
     every = await shell.run("search", "--all", str(obama[2]))
     assert (every.status, len(every.document["results"])) == (0, 1)
 
+    near = await shell.run("search", str(photos.stranger), "--investigate", "--limit", "3")
+    assert (near.status, [one["accepted"] for one in near.document["candidates"]]) == (1, [False])
+
     # Verify and detect.
-    assert (await shell.run("verify", str(obama[2]), "--user-id", "u-1")).status == 0
+    assert (await shell.run("verify", str(obama[2]), "--user-id", "u-1", "--site", "hall")).status == 0
     other = await shell.run("verify", str(obama[2]), "--other", str(biden[0]))
     assert (other.status, other.document["matched"]) == (1, False)
     assert (await shell.run("verify", str(obama[2]))).status == 2

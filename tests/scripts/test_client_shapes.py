@@ -1,5 +1,6 @@
 """The client's types name what the server answers: all of it, and nothing else."""
 
+import inspect
 import types
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -7,10 +8,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is
 import pytest
 from pydantic import BaseModel
 
-from faceid_client import shapes
-from schemas.api.jobs import JobAnswer
-from schemas.api.logs import LogItem
-from schemas.api.people import FaceAnswer, UserAnswer, UserPatch
+from faceid_client import AsyncClient, shapes
+from schemas.api.jobs import JobAnswer, JobsQuery
+from schemas.api.logs import LogItem, LogQuery
+from schemas.api.people import FaceAnswer, FaceQuery, UserAnswer, UserPatch, UserQuery
+from schemas.api.photos import SearchRequest, VerifyRequest
 from schemas.results import DetectResult, EnrolResult, FaceResult, SearchResult, VerifyResult
 
 ANSWERS: list[tuple[type, type[BaseModel]]] = [
@@ -31,8 +33,19 @@ def test_an_answer_has_the_members_that_the_server_gives_it(shape: type, model: 
     assert list(differences(shape.__name__, shape, model)) == []
 
 
-def test_a_person_is_given_what_the_server_takes() -> None:
+def test_what_is_given_is_what_the_server_takes() -> None:
     assert set(get_type_hints(shapes.Person)) == set(UserPatch.model_fields)
+    assert set(get_type_hints(shapes.SearchOptions)) == set(SearchRequest.model_fields)
+    for method, query, own in (
+        (AsyncClient.verify, VerifyRequest, {"photo", "other_image", "wait_s"}),
+        (AsyncClient.users, UserQuery, set[str]()),
+        (AsyncClient.faces, FaceQuery, set[str]()),
+        (AsyncClient.jobs, JobsQuery, set[str]()),
+        (AsyncClient.logs, LogQuery, set[str]()),
+    ):
+        names = set(inspect.signature(method).parameters) - {"self", *own}
+        taken = {{"from_": "since", "to": "until"}.get(name, name) for name in query.model_fields}
+        assert names == taken - {"limit", "cursor", "wait"}
 
 
 def differences(where: str, shape: Any, served: Any) -> list[str]:

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from datetime import date
-from typing import Any, Final, Literal, Unpack
+from typing import Any, Final, Unpack
 from urllib.parse import quote
 
 from faceid_client import shapes
@@ -13,9 +13,6 @@ from faceid_client.errors import ApiError, JobPending
 
 _LONGEST_WAIT_S: Final = 30
 _BETWEEN_LOOKS_S: Final = 0.2
-
-Threshold = float | str
-"""Percent of confidence: 85, "85%" and 0.85 mean the same."""
 
 
 class AsyncClient(Connection):
@@ -54,25 +51,10 @@ class AsyncClient(Connection):
         return await self._recognise("enroll", photos, {"user_id": user_id, **person}, wait_s)
 
     async def search(
-        self,
-        photo: Photo,
-        *,
-        threshold: Threshold | None = None,
-        groups: Sequence[str] | None = None,
-        limit: int | None = None,
-        face: Literal["largest", "all"] = "largest",
-        location: Mapping[str, Any] | None = None,
-        wait_s: float = 60,
+        self, photo: Photo, *, wait_s: float = 60, **options: Unpack[shapes.SearchOptions]
     ) -> shapes.Search:
         """Who is this?"""
-        fields = {
-            "threshold": threshold,
-            "groups": groups,
-            "limit": limit,
-            "face": face,
-            "location": location,
-        }
-        return await self._recognise("search", {"image": photo}, fields, wait_s)
+        return await self._recognise("search", {"image": photo}, options, wait_s)
 
     async def verify(
         self,
@@ -80,12 +62,14 @@ class AsyncClient(Connection):
         *,
         user_id: str | None = None,
         other_image: Photo | None = None,
-        threshold: Threshold | None = None,
+        threshold: float | str | None = None,
+        location: Mapping[str, Any] | None = None,
         wait_s: float = 60,
     ) -> shapes.Verification:
         """Is this that user, or the person of that other photo? Give one of the two."""
         photos = {"image": photo, "other_image": other_image}
-        return await self._recognise("verify", photos, {"user_id": user_id, "threshold": threshold}, wait_s)
+        fields = {"user_id": user_id, "threshold": threshold, "location": location}
+        return await self._recognise("verify", photos, fields, wait_s)
 
     async def detect(self, photo: Photo, *, wait_s: float = 60) -> shapes.Detection:
         """Where are faces, and how good are they? Nobody is identified, nothing is stored."""

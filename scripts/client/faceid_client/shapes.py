@@ -19,6 +19,17 @@ class Person(TypedDict, total=False):
     consent: Mapping[str, str] | None
 
 
+class SearchOptions(TypedDict, total=False):
+    """How a search goes. `threshold` is percent of confidence: 85, "85%" and 0.85 mean the same."""
+
+    threshold: float | str | None
+    groups: Sequence[str] | None
+    limit: int | None
+    location: Mapping[str, Any] | None
+    face: Literal["largest", "all"]
+    investigate: bool
+
+
 class Box(TypedDict):
     """A rectangle in the upright photo, in pixels."""
 
