@@ -98,7 +98,11 @@ BREAKER: Final = Metric(
 )
 
 # The index, the model, and what runs by itself.
-INDEX_FACES: Final = Metric("faceid_index_faces", "gauge", "Faces in the search index.")
+INDEX_FACES: Final = Metric(
+    "faceid_index_faces",
+    "gauge",
+    "Faces in the search index; NaN where another process has measured it last.",
+)
 INDEX_PENDING: Final = Metric(
     "faceid_index_pending_changes",
     "gauge",

@@ -24,7 +24,8 @@ _log = get_logger(__name__)
 class Chore:
     """What is to be done about every `period_s`.
 
-    `shared`: once a period is enough for all processes together, as it looks through what all of them have.
+    `shared`: once a period is enough for all processes together, as it looks through what all of them have;
+    `passed_on` is called where another has taken the turn.
     `bell`: it is done at the start, too, and whenever that rings.
     """
 
@@ -32,6 +33,7 @@ class Chore:
     period_s: float
     do: Callable[[], Awaitable[object]]
     shared: bool = False
+    passed_on: Callable[[], None] | None = None
     bell: Doorbell | None = None
 
 
@@ -64,6 +66,8 @@ class ChoreRunner:
         metrics, label = self.services.metrics, chore.name.replace(" ", "_")
         try:
             if taking_turns and not await self._turn(chore):
+                if chore.passed_on is not None:
+                    chore.passed_on()
                 return True
             await chore.do()
         except STORE_DOWN:

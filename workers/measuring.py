@@ -1,5 +1,6 @@
 """What of the workers' insides is looked at from outside."""
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 
@@ -36,8 +37,8 @@ def show_model(metrics: Metrics, model: ModelStamp, device: str) -> None:
 
 
 async def measure_index(services: Services, vectors: Vectors, collection: str) -> None:
-    """Show how large the index of all companies is, and how far behind the records what it has on disk
-    is."""
+    """Show how large the index of all companies is, and how far behind the records what it has on disk is:
+    three questions a company, so one process of many asks them."""
     faces = pending = 0
     record_id = mark_id(collection, vectors.edition)
     for company_id in await companies_of(services):
@@ -46,3 +47,9 @@ async def measure_index(services: Services, vectors: Vectors, collection: str) -
         pending += await services.faces.last_change(company_id) - (mark.change if mark else 0)
     services.metrics.set(INDEX_FACES, faces)
     services.metrics.set(INDEX_PENDING, pending)
+
+
+def show_no_index(metrics: Metrics) -> None:
+    """Show nothing of the index: another process has measured it, and what this one knows is old."""
+    metrics.set(INDEX_FACES, math.nan)
+    metrics.set(INDEX_PENDING, math.nan)

@@ -22,7 +22,7 @@ from workers.face import FaceStage
 from workers.face_worker import FaceWorker
 from workers.gallery import Gallery
 from workers.indexing import Indexer
-from workers.measuring import measure_index, show_model
+from workers.measuring import measure_index, show_model, show_no_index
 from workers.recognition.compute import Compute
 from workers.registrar import Registrar
 from workers.registrar_worker import RegistrarWorker
@@ -140,12 +140,15 @@ class RoleMaker:
         async def measure() -> None:
             await measure_index(services, index.vectors, index.collection)
 
+        def unmeasured() -> None:
+            show_no_index(services.metrics)
+
         return RoleParts(
             (topics.TEMPLATES,),
             _deciding(registrar, services),
             (
                 Chore("index flush", _FLUSH_EVERY_S, indexer.flush),
-                Chore("index size", _MEASURE_EVERY_S, measure),
+                Chore("index size", _MEASURE_EVERY_S, measure, shared=True, passed_on=unmeasured),
             ),
             prepare,
             finish=indexer.flush,

@@ -72,12 +72,11 @@ async def opened() -> AsyncGenerator[_Stores]:
     from infra.opening import open_services
     from infra.settings import Settings
     from infra.telemetry import configure_logging
-    from workers.recognition.model import calibrated_model
-    from workers.recognition.weights import find_weights
+    from workers.recognition.model import known_model
 
     settings = Settings()
     configure_logging("warning")
-    model = calibrated_model(find_weights(settings.model, settings.cache_dir))
+    model = known_model(settings.model)
     async with open_services(settings, model.stamp, model.calibration, SystemClock()) as services:
         yield _Stores(settings, services, model.stamp)
 

@@ -88,14 +88,14 @@ async def test_a_store_that_is_down_is_no_failure_of_the_chore(
 async def test_of_many_processes_one_does_a_shared_chore_in_each_period(
     services: Services, clock: ManualClock
 ) -> None:
-    work, own = Work(), Work()
-    shared = Chore("shared", _PERIOD_S, work.do, shared=True)
+    work, own, passed_on = Work(), Work(), list[None]()
+    shared = Chore("shared", _PERIOD_S, work.do, shared=True, passed_on=lambda: passed_on.append(None))
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(4):
             await stack.enter_async_context(done_by(services, shared, Chore("own", _PERIOD_S, own.do)))
         for _ in range(5):
             await pass_time(clock, _PERIOD_S, sleepers=8)
-    assert (work.rounds, own.rounds) == (5, 20)
+    assert (work.rounds, len(passed_on), own.rounds) == (5, 15, 20)
 
 
 async def test_periods_differ_a_little_so_that_processes_do_not_come_together(services: Services) -> None:

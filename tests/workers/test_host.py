@@ -23,7 +23,7 @@ from schemas.messages import EnrolmentFields, SearchFields
 from schemas.results import Location
 from tests.workers.conftest import COLLECTION, MODEL
 from workers.host import WorkerHost
-from workers.measuring import measure_index
+from workers.measuring import measure_index, show_no_index
 from workers.recognition.compute import Compute
 from workers.roles import Index, OtherModel
 
@@ -218,6 +218,8 @@ async def test_the_index_is_measured_against_the_records(
         assert services.metrics.value("faceid_index_pending_changes") == 1
     await measure_index(services, vectors, COLLECTION)
     assert services.metrics.value("faceid_index_pending_changes") == 0, "draining has made it safe on disk"
+    show_no_index(services.metrics)
+    assert b"faceid_index_faces NaN" in services.metrics.text(), "what is old is not told"
 
 
 async def test_roles_share_the_work_between_processes_and_need_no_more_than_their_own(
