@@ -116,7 +116,10 @@ CHILD_RESTARTS: Final = Metric(
     read=True,
 )
 MODEL: Final = Metric(
-    "faceid_model_info", "gauge", "1 for the model that is at work.", ("id", "version", "device")
+    "faceid_model_info",
+    "gauge",
+    "1 for the model that is at work, and what computes it.",
+    ("id", "version", "engine", "device", "precision"),
 )
 CHORE_RUNS: Final = Metric(
     "faceid_chore_runs_total",

@@ -9,13 +9,14 @@ from typing import Final
 from infra.broker.port import BrokerError
 from infra.documents.port import DocumentsError
 from infra.objects.port import ObjectsError
+from infra.seen import Seen
 from infra.services import Services
+from schemas.recognition import Engine
 
 READY: Final = "ready"
 
-HostReadiness = Callable[[], Awaitable[Mapping[str, str]]]
-"""The host's part: the name of each thing that the ingress can't see (model, index), and `ready` or what it
-is instead, in a word or two of our own."""
+HostReadiness = Callable[[], Awaitable[Seen]]
+"""The host's part: what the ingress can't see."""
 
 _STORE_TIMEOUT_S: Final = 3.0
 # The host asks the model, which may have work before it.
@@ -29,6 +30,7 @@ class State:
 
     ready: bool
     parts: Mapping[str, str]
+    engines: tuple[Engine, ...] = ()
 
 
 class Readiness:
@@ -60,15 +62,17 @@ class Readiness:
             self._of_host(),
         )
         stores = {"documents": documents, "broker": broker, "objects": objects}
-        needed = {**stores, **host} if self._host_decides else stores
-        return State(ready=all(state == READY for state in needed.values()), parts={**stores, **host})
+        parts = {**stores, **host.parts}
+        needed = parts if self._host_decides else stores
+        ready = all(state == READY for state in needed.values())
+        return State(ready=ready, parts=parts, engines=host.engines)
 
-    async def _of_host(self) -> Mapping[str, str]:
+    async def _of_host(self) -> Seen:
         try:
             async with asyncio.timeout(_HOST_TIMEOUT_S):
                 return await self._host()
         except TimeoutError:
-            return {"host": "unavailable"}
+            return Seen({"host": "unavailable"})
 
 
 async def _state(ping: Awaitable[None]) -> str:

@@ -1,11 +1,12 @@
 """What an ingress can know of workers in other processes: whether signs of life still come from them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from infra.documents.port import DocumentsError
 from infra.repositories.worker_signs import WorkerSigns
+from infra.seen import Seen
 from infra.services import Services
 from infra.telemetry import get_logger
 from ingress.readiness import READY
@@ -57,20 +58,22 @@ class WorkersSeen:
             seen[sign.id] = _Seen(sign, now_s if moved else before and before.moved_at_s)
         self._seen = seen
 
-    async def parts(self) -> Mapping[str, str]:
-        """Whether a model and an index answer somewhere: `ready`, or what they are instead."""
+    async def state(self) -> Seen:
+        """Whether a model and an index answer somewhere, and what computes templates there."""
         now_s = self._clock.monotonic_s()
         fresh = [
             seen.sign
             for seen in self._seen.values()
             if seen.moved_at_s is not None and now_s - seen.moved_at_s < _FRESH_S
         ]
-        return {
+        parts = {
             part: self._state(
                 [sign.parts[part] for sign in fresh if role in sign.roles and part in sign.parts]
             )
             for part, role in _ROLES.items()
         }
+        engines = {str(engine): engine for sign in fresh for engine in sign.engines}
+        return Seen(parts, tuple(engines[told] for told in sorted(engines)))
 
     def _state(self, told: Iterable[str]) -> str:
         states = set(told)

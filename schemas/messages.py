@@ -14,7 +14,7 @@ import msgpack
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from schemas.jobs import JobKind
-from schemas.recognition import Face, FaceChoice
+from schemas.recognition import Engine, Face, FaceChoice
 from schemas.records import Consent
 from schemas.results import Comparison, Location
 
@@ -48,6 +48,8 @@ class MessageHeader(BaseModel):
     traceparent: str | None = None
     """The span that sent the message (W3C Trace Context), where requests are traced; else it is not there at
     all."""
+    engine: Engine | None = None
+    """What computed the template in the body; without one, it is not there at all."""
 
 
 def encode_message(header: MessageHeader, seal: Callable[[bytes], bytes]) -> bytes:
@@ -98,7 +100,7 @@ def _header_of(value: bytes) -> tuple[bytes, int]:
 
 
 def _prefix(header: MessageHeader) -> bytes:
-    untold = {"traceparent"} if header.traceparent is None else None
+    untold = {name for name in ("traceparent", "engine") if getattr(header, name) is None}
     text = header.model_dump_json(exclude=untold).encode()
     return _MAGIC + len(text).to_bytes(_LENGTH_BYTES, "big") + text
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.access import Role, Scope
 from schemas.policies import CompanyPolicies
-from schemas.recognition import Box, Landmarks, ModelStamp, Quality
+from schemas.recognition import Box, Engine, Landmarks, ModelStamp, Quality
 
 
 class Record(BaseModel):
@@ -257,6 +257,8 @@ class WorkerSign(Record):
     roles: tuple[str, ...]
     parts: dict[str, str]
     """`ready`, or what it is instead, of each part that only the worker sees."""
+    engines: tuple[Engine, ...] = ()
+    """What it computes templates with."""
     seen_at: datetime
     expires_at: datetime
 

@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue
 from schemas.api.base import Answer
 from schemas.api.people import ConsentAnswer
 from schemas.fields import Instant, Place
-from schemas.recognition import Face, ModelStamp, Quality
+from schemas.recognition import Engine, Face, ModelStamp, Quality
 from schemas.scoring import ThresholdSource
 
 
@@ -51,6 +51,8 @@ class EnrolResult(Answer):
     reference: Comparison | None = None
     """How the photo compares with `reference_image`, where there was one."""
     model: ModelStamp
+    engine: Engine | None = None
+    """What computed the template; null in what was recorded before this was told."""
     timings_ms: dict[str, float]
     """How long each step took, in milliseconds."""
 
@@ -113,6 +115,8 @@ class SearchResult(Answer):
     gallery_size: int
     """How many users were searched; may be 30 s old. Confidence and rates are reckoned over their faces."""
     model: ModelStamp
+    engine: Engine | None = None
+    """What computed the templates; null in what was recorded before this was told."""
     timings_ms: dict[str, float]
     """How long each step took, in milliseconds."""
 
@@ -141,6 +145,8 @@ class VerifyResult(Comparison):
     other_face: Face | None
     """The face in the second photo."""
     model: ModelStamp
+    engine: Engine | None = None
+    """What computed the templates; null in what was recorded before this was told."""
     timings_ms: dict[str, float]
     """How long each step took, in milliseconds."""
 

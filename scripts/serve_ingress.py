@@ -34,6 +34,6 @@ async def _ingress(settings: Settings) -> AsyncGenerator[Running]:
         async with (
             owned(workers.run(), "workers seen"),
             # Jobs can be accepted without a worker, so whether there is one is told, and decides nothing.
-            listening(services, context, workers.parts, host_decides=False) as url,
+            listening(services, context, workers.state, host_decides=False) as url,
         ):
             yield Running(told_address(settings, url))

@@ -14,6 +14,7 @@ from infra.services import Services
 from schemas.calibration import Calibration
 from schemas.messages import EnrolmentFields, MessageHeader, TemplateBody
 from schemas.problems import ProblemError
+from schemas.recognition import Engine
 from schemas.results import Comparison
 from schemas.scoring import Verdict
 from workers.comparing import compared, figures, floored
@@ -54,7 +55,7 @@ class Enroller:
             reference=comparison,
             reference_photo_key=reference_key,
         )
-        await self._send(opened, body)
+        await self._send(opened, body, analysis.engine)
         return None
 
     async def _keep_photos(self, opened: Opened) -> tuple[str | None, str | None]:
@@ -74,7 +75,7 @@ class Enroller:
         sealed = await asyncio.to_thread(opened.key.seal_photo, object_key, photo)
         await self.services.objects.put(opened.company_id, object_key, sealed)
 
-    async def _send(self, opened: Opened, body: TemplateBody) -> None:
+    async def _send(self, opened: Opened, body: TemplateBody, engine: Engine) -> None:
         job = opened.job
         header = MessageHeader(
             type=TEMPLATES.name,
@@ -85,6 +86,7 @@ class Enroller:
             correlation_id=job.correlation_id,
             reply_to=job.reply_to,
             traceparent=self.services.tracing.current(),
+            engine=engine,
         )
         message = sealed_message(header, body, opened.job_key, key=opened.company_id)
         await self.services.broker.publish(TEMPLATES, [message], synced=False)

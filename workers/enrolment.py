@@ -15,6 +15,7 @@ from schemas.jobs import JobRecord, JobState, LogDetails, Outcome
 from schemas.messages import EnrolmentFields, TemplateBody
 from schemas.policies import CompanyPolicies
 from schemas.problems import ProblemError
+from schemas.recognition import Engine
 from schemas.records import FaceRecord, User, UserState
 from schemas.results import EnrolResult
 from workers.duplicates import Verdict
@@ -48,6 +49,7 @@ async def enrolled(
     user: User,
     record: FaceRecord,
     verdict: Verdict,
+    engine: Engine | None,
 ) -> Ending:
     """The face is in the gallery: 201, or 200 when this very photo was there before."""
     person = await services.users.open(company_id, user)
@@ -79,6 +81,7 @@ async def enrolled(
         quality=body.face.quality,
         reference=body.reference,
         model=record.model,
+        engine=engine,
         timings_ms=body.timings_ms,
     )
     return Ending(

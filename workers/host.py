@@ -1,7 +1,7 @@
 """The workers of one process: put together by its roles, run, drained."""
 
 import asyncio
-from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from infra.broker.port import Topic
 from infra.broker.topics import DEAD_LETTERS, GROUP
 from infra.broker.window import Window
 from infra.child import ChildBusy, ChildFailed
+from infra.seen import Seen
 from infra.services import Services
 from infra.settings import WORKER_ROLES, WorkerRole
 from infra.telemetry import get_logger
@@ -57,14 +58,16 @@ class WorkerHost:
         for part in self._parts:
             await part.prepare()
 
-    async def check(self) -> Mapping[str, str]:
+    async def check(self) -> Seen:
         """Whether the model and the index answer, for readiness; of those that this process has."""
         questions: dict[str, Awaitable[str]] = {}
         if self._compute is not None:
             questions["model"] = self._answers(self._compute.self_test(timeout_s=_CHECK_TIMEOUT_S))
         if self._index is not None:
             questions["index"] = self._answers(self._index.vectors.ping())
-        return dict(zip(questions, await asyncio.gather(*questions.values()), strict=True))
+        parts = dict(zip(questions, await asyncio.gather(*questions.values()), strict=True))
+        engine = self._compute.engine if self._compute is not None else None
+        return Seen(parts, (engine,) if engine else ())
 
     async def run(self) -> None:
         """Work until `drain`, or until something fails that no retry can mend."""

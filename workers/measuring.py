@@ -10,7 +10,7 @@ from infra.metrics import Metrics
 from infra.repositories.collections import INDEX_MARKS
 from infra.services import Services
 from infra.vectors.port import Vectors
-from schemas.recognition import ModelStamp
+from schemas.recognition import Engine, ModelStamp
 from workers.indexing import mark_id
 from workers.reindexing import companies_of
 
@@ -31,9 +31,10 @@ def child_shown(metrics: Metrics, child: str, restarts: Callable[[], int]) -> Ge
         yield
 
 
-def show_model(metrics: Metrics, model: ModelStamp, device: str) -> None:
-    """Show which model is at work, and on what."""
-    metrics.set(MODEL, 1, model.id, model.version, device)
+def show_model(metrics: Metrics, model: ModelStamp, engine: Engine | None) -> None:
+    """Show which model is at work, and what computes it."""
+    how = (engine.name, engine.device, engine.precision) if engine else ("", "", "")
+    metrics.set(MODEL, 1, model.id, model.version, *how)
 
 
 async def measure_index(services: Services, vectors: Vectors, collection: str) -> None:

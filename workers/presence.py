@@ -1,6 +1,6 @@
 """Being seen: a worker process says every few seconds that it lives, and what of it answers."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -8,6 +8,7 @@ from typing import Final
 from infra.broker.delivery import STORE_DOWN
 from infra.owning import owned
 from infra.repositories.worker_signs import WorkerSigns
+from infra.seen import Seen
 from infra.services import Services
 from schemas.ids import new_id
 from workers.chores import Chore, ChoreRunner
@@ -21,18 +22,18 @@ _CHECKED_EVERY_S: Final = 30.0
 class _Presence:
     services: Services
     roles: Sequence[str]
-    check: Callable[[], Awaitable[Mapping[str, str]]]
+    check: Callable[[], Awaitable[Seen]]
     worker_id: str
-    _parts: Mapping[str, str] = field(default_factory=dict[str, str])
+    _seen: Seen = field(default_factory=lambda: Seen({}))
     _checked_s: float | None = None
 
     async def give(self) -> None:
         """Give one sign."""
         clock = self.services.clock
         if self._checked_s is None or clock.monotonic_s() - self._checked_s >= _CHECKED_EVERY_S:
-            self._parts = await self.check()
+            self._seen = await self.check()
             self._checked_s = clock.monotonic_s()
-        await self.signs.give(self.worker_id, self.roles, self._parts)
+        await self.signs.give(self.worker_id, self.roles, self._seen)
 
     @property
     def signs(self) -> WorkerSigns:
@@ -41,7 +42,7 @@ class _Presence:
 
 @asynccontextmanager
 async def present(
-    services: Services, roles: Sequence[str], check: Callable[[], Awaitable[Mapping[str, str]]]
+    services: Services, roles: Sequence[str], check: Callable[[], Awaitable[Seen]]
 ) -> AsyncGenerator[None]:
     """Give signs until the block ends, and then take the last one back."""
     presence = _Presence(services, roles, check, str(new_id(services.clock.now(), services.entropy)))

@@ -29,6 +29,7 @@ from schemas.jobs import JobKind, JobRecord, JobState
 from schemas.messages import RegroupingBody, RemovalBody, TemplateBody, decode_message
 from schemas.policies import CompanyPolicies, RetentionPolicy
 from schemas.problems import ProblemError
+from schemas.recognition import Engine
 from schemas.records import Company, FaceRecord, FaceState
 from workers.duplicates import OtherUser, OwnFace, Verdict, judge
 from workers.ending import Finisher, superseded
@@ -56,6 +57,8 @@ class _Enrolment:
     job: JobRecord
     body: TemplateBody
     template: Template
+    engine: Engine | None
+    """What computed the template."""
     ending: Ending | None = None
     photo_kept_as: str | None = None
     """The id of the face whose photo is kept: an older one's if it is the same photo again."""
@@ -124,7 +127,8 @@ class Registrar:
             job_key = key.unwrap_job_key(job.id, job.wrapped_key)
             if job.kind is JobKind.ENROLL:
                 body = open_body(delivery.value, job_key, TemplateBody)
-                enrolments.append(_Enrolment(job, body, np.frombuffer(body.template, dtype="<f4")))
+                template = np.frombuffer(body.template, dtype="<f4")
+                enrolments.append(_Enrolment(job, body, template, header.engine))
                 continue
             await self._enrol(company_id, key, company, enrolments)
             enrolments = []
@@ -257,7 +261,7 @@ class Registrar:
         if record.photo_key is not None:
             enrolment.photo_kept_as = record.id
         enrolment.ending = await enrolled(
-            services, run.company_id, job, enrolment.body, user, record, verdict
+            services, run.company_id, job, enrolment.body, user, record, verdict, enrolment.engine
         )
         if groups_changed:
             for face in await services.faces.active_of_user(run.company_id, enrolment.user_hash):

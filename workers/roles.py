@@ -121,7 +121,7 @@ class RoleMaker:
             model = await compute.self_test(timeout_s=_SELF_TEST_TIMEOUT_S)
             if model != services.model:
                 raise OtherModel(f"the model that was loaded is {model}, and should be {services.model}")
-            show_model(services.metrics, model, services.settings.device)
+            show_model(services.metrics, model, compute.engine)
 
         return RoleParts((topics.SEARCH, topics.ENROLL), consume, prepare=prepare)
 

@@ -101,6 +101,7 @@ class Searcher:
             results=_results(searched, analysis.unusable, point) if fields.face == "all" else None,
             gallery_size=max(size.users, most),
             model=self.services.model,
+            engine=analysis.engine,
             timings_ms={**opened.timings_ms(analysis.timings_ms), "index": round(index_s * 1000, 2)},
         )
         return await self._ending(opened, result, head, searched, point)

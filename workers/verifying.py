@@ -118,6 +118,7 @@ class Verifier:
             face=photos[0].faces[0].face,
             other_face=nearest.other.face if nearest.other else None,
             model=self.services.model,
+            engine=photos[0].engine,
             timings_ms=opened.timings_ms(*(photo.timings_ms for photo in photos)),
         )
         user_hashes = (claimed.user.id,) if claimed else ()

@@ -1,6 +1,6 @@
 """Signs of life of worker processes: what each can do, and whether its parts answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -9,6 +9,7 @@ from infra.clock import Clock
 from infra.documents.port import AlreadyExists, Documents
 from infra.repositories.collections import WORKER_SIGNS
 from infra.repositories.scanning import pages_of
+from infra.seen import Seen
 from schemas.ids import PLATFORM
 from schemas.records import WorkerSign
 
@@ -24,7 +25,7 @@ class WorkerSigns:
     documents: Documents
     clock: Clock
 
-    async def give(self, worker_id: str, roles: Sequence[str], parts: Mapping[str, str]) -> None:
+    async def give(self, worker_id: str, roles: Sequence[str], seen: Seen) -> None:
         """Say that a worker lives."""
         now = self.clock.now()
         known = await self.documents.get(WORKER_SIGNS, PLATFORM, worker_id)
@@ -32,7 +33,8 @@ class WorkerSigns:
             id=worker_id,
             version=known.version + 1 if known else 1,
             roles=tuple(roles),
-            parts=dict(parts),
+            parts=dict(seen.parts),
+            engines=seen.engines,
             seen_at=now,
             expires_at=now + _KEPT_FOR,
         )

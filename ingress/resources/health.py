@@ -16,7 +16,7 @@ async def alive(_call: Call, _: None) -> web.Response:
 async def ready(call: Call, _: None) -> web.Response:
     """Whether requests can be served: 200, or 503 with what is not ready."""
     state = await call.parts.readiness.state()
-    answer = ReadinessAnswer(ready=state.ready, parts=dict(state.parts))
+    answer = ReadinessAnswer(ready=state.ready, parts=dict(state.parts), engines=list(state.engines))
     response = json_response(answer, status=200 if state.ready else 503)
     if not state.ready:
         response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S)

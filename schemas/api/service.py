@@ -3,6 +3,7 @@
 from typing import Literal
 
 from schemas.api.base import Answer
+from schemas.recognition import Engine
 
 
 class HealthAnswer(Answer):
@@ -17,6 +18,8 @@ class ReadinessAnswer(Answer):
     ready: bool
     parts: dict[str, str]
     """`ready`, or what it is instead, by part."""
+    engines: list[Engine]
+    """What the workers that answer compute templates with, each once."""
 
 
 class ProblemOperation(Answer):

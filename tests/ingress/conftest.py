@@ -20,6 +20,7 @@ from infra.keys.master import MasterKey
 from infra.opening import open_services
 from infra.repositories.changing import replaced_record
 from infra.repositories.collections import FACES, MEMBERS
+from infra.seen import Seen
 from infra.services import Services
 from infra.settings import Settings
 from infra.tls.authority import AuthorityFolder
@@ -30,7 +31,7 @@ from ingress.server import serve_ingress
 from schemas.access import Role, Scope
 from schemas.ids import PLATFORM
 from schemas.policies import CompanySettings
-from schemas.recognition import ModelStamp
+from schemas.recognition import Engine, ModelStamp
 from schemas.records import Member
 from tests.calibration import CALIBRATION
 from tests.ingress.conformance import check_answer
@@ -39,6 +40,7 @@ from tests.stores import Servers
 
 PASSWORD = "correct horse battery"
 MODEL = ModelStamp(id="test", version="1")
+ENGINE = Engine(name="made up 1", device="cpu", precision="f32")
 
 
 def jpeg(width_px: int = 64, height_px: int = 48) -> bytes:
@@ -266,8 +268,8 @@ async def stranger(services: Services, tls_folder: Path) -> AsyncGenerator[Clien
     trust = ssl.create_default_context(cafile=tls_folder / "ca.pem")
     parts: dict[str, str] = {}
 
-    async def readiness() -> Mapping[str, str]:
-        return parts
+    async def readiness() -> Seen:
+        return Seen(parts, (ENGINE,))
 
     ingress = await serve_ingress(services, context, readiness)
     try:

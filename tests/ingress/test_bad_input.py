@@ -22,6 +22,7 @@ import pytest
 import structlog
 from PIL import Image
 
+from infra.seen import Seen
 from ingress.server import serve_ingress
 from tests.ingress.conftest import Client, form, jpeg
 from tests.ingress.test_http import raw
@@ -498,8 +499,8 @@ class TestConnections:
 async def another(client: Client, tls_folder: Path) -> AsyncGenerator[Client]:
     """A second ingress over the same services, with what the test has changed."""
 
-    async def readiness() -> Mapping[str, str]:
-        return {}
+    async def readiness() -> Seen:
+        return Seen({})
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tls_folder / "server.pem")

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import ssl
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ import pytest
 import structlog
 
 from infra.documents.port import DocumentsUnavailable
+from infra.seen import Seen
 from ingress.server import serve_ingress
 from ingress.workers_seen import WorkersSeen
 from schemas.problem_types import PROBLEM_TYPES
-from tests.ingress.conftest import PASSWORD, Client, form
+from tests.ingress.conftest import ENGINE, PASSWORD, Client, form
 from tests.ingress.worker import Worker
 
 
@@ -85,6 +85,7 @@ async def test_the_service_is_alive_and_ready(stranger: Client) -> None:
     assert answer.body == {
         "ready": True,
         "parts": {"documents": "ready", "broker": "ready", "objects": "ready", "model": "ready"},
+        "engines": [ENGINE.model_dump()],
     }
 
 
@@ -109,7 +110,7 @@ async def test_an_ingress_alone_is_ready_without_workers_and_tells_that_there_ar
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tls_folder / "server.pem")
     workers = WorkersSeen(client.services)
-    alone = await serve_ingress(client.services, context, workers.parts, host_decides=False)
+    alone = await serve_ingress(client.services, context, workers.state, host_decides=False)
     try:
         other = dataclasses.replace(client, base_url=f"https://127.0.0.1:{alone.port}", port=alone.port)
         answer = await other.call("GET", "/readyz")
@@ -222,8 +223,8 @@ class TestSlowClients:
 async def test_stopping_lets_requests_finish(client: Client, worker: Worker, tls_folder: Path) -> None:
     """What is in flight when the server stops is answered: here with 202, since nobody ends the job."""
 
-    async def readiness() -> Mapping[str, str]:
-        return {}
+    async def readiness() -> Seen:
+        return Seen({})
 
     worker.hold = True
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

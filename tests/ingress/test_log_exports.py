@@ -7,7 +7,7 @@ import dataclasses
 import io
 import json
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ import structlog
 from infra.clock import ManualClock
 from infra.documents.port import DocumentsUnavailable
 from infra.repositories.access_log import AccessLog
+from infra.seen import Seen
 from ingress.server import serve_ingress
 from schemas.access import Role, Scope
 from tests.ingress.access_log import attempt
@@ -300,8 +301,8 @@ async def test_a_client_that_goes_away_ends_the_work(
 async def test_an_export_that_cannot_end_in_time_is_cut_when_the_server_stops(
     client: Client, clock: ManualClock, endless: Endless, tls_folder: Path
 ) -> None:
-    async def readiness() -> Mapping[str, str]:
-        return {}
+    async def readiness() -> Seen:
+        return Seen({})
 
     await fill(client, clock, 50)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -13,7 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from infra.child import Handlers, child_main
-from tests.workers.conftest import FACE, MODEL, person
+from tests.workers.conftest import ENGINE, FACE, MODEL, person
 from workers.recognition.analysis import (
     AnalysedFace,
     Analysis,
@@ -31,7 +31,7 @@ def _answer(photo: str) -> Analysis | Refusal:
     match photo.split():
         case ["face", number, variation]:
             face = AnalysedFace(FACE, person(int(number), int(variation)))
-            return Analysis(640, 480, (face,), {"open": 1.0, "detect": 1.0, "embed": 1.0})
+            return Analysis(640, 480, (face,), {"open": 1.0, "detect": 1.0, "embed": 1.0}, engine=ENGINE)
         case ["die"]:
             os.kill(os.getpid(), signal.SIGKILL)
         case ["hang"]:
@@ -49,7 +49,8 @@ def stand_in(_: Mapping[str, Any]) -> Generator[Handlers]:
         requests = [request_from_frame(frame) for frame in payload["photos"]]
         return [answer_to_frame(_answer(_told(request.photo))) for request in requests]
 
-    yield {"analyse": analyse, "self_test": lambda _: {"model": MODEL.model_dump()}}
+    told = {"model": MODEL.model_dump(), "engine": ENGINE.model_dump()}
+    yield {"analyse": analyse, "self_test": lambda _: told}
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from infra.vectors.edge import EdgeVectors
 from infra.vectors.port import Template, Vectors
 from schemas.jobs import JobRecord
 from schemas.messages import EnrolmentFields, MessageHeader, TemplateBody, decode_message
-from schemas.recognition import Box, Face, Landmarks, ModelStamp, Point, Quality
+from schemas.recognition import Box, Engine, Face, Landmarks, ModelStamp, Point, Quality
 from tests.calibration import CALIBRATION
 from workers.ending import Finisher
 from workers.gallery import Gallery
@@ -36,6 +36,7 @@ from workers.removal import Remover, photo_key_of
 DIMENSIONS = 128
 COLLECTION = "test-1"
 MODEL = ModelStamp(id="test", version="1")
+ENGINE = Engine(name="made up 1", device="cpu", precision="f32")
 
 FACE = Face(
     box=Box(x=1, y=2, width=3, height=4),

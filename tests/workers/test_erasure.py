@@ -11,7 +11,7 @@ from infra.repositories.collections import AUDIT_EVENTS, DEAD_LETTERS
 from infra.repositories.jobs import Ending
 from schemas.jobs import JobRecord, JobState, Outcome
 from schemas.messages import PhotoBody, Photos, SearchFields, VerifyFields
-from tests.workers.conftest import CALIBRATION, FACE, Workshop, person
+from tests.workers.conftest import CALIBRATION, ENGINE, FACE, Workshop, person
 from workers.dead_letters import JobDeadLetters
 from workers.opened import Opened
 from workers.recognition.analysis import AnalysedFace, Analysis
@@ -50,7 +50,7 @@ class Ada:
             photos=Photos(photo=b""),
             queue_ms=0,
         )
-        return opened, Analysis(1, 1, (AnalysedFace(FACE, person(1, variation=9)),), {})
+        return opened, Analysis(1, 1, (AnalysedFace(FACE, person(1, variation=9)),), {}, engine=ENGINE)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from schemas.problems import Problem
 from schemas.recognition import MAX_FACES_SEARCHED, QualityPolicy
 from schemas.results import DetectResult, EnrolResult, Location, SearchResult, VerifyResult
 from schemas.scoring import DuplicatePolicy
-from tests.workers.conftest import CALIBRATION, FACE, Workshop, person
+from tests.workers.conftest import CALIBRATION, ENGINE, FACE, Workshop, person
 from workers.ending import failed
 from workers.enrolling import Enroller
 from workers.face import FaceStage
@@ -53,7 +53,7 @@ BLURRED = UnusableFace(FACE, "low_sharpness", "The face is blurred.")
 def seen(*people: tuple[int, int], unusable: Sequence[UnusableFace] = ()) -> Analysis:
     """What the model says of a photo of these people, each a number and a variation."""
     faces = tuple(AnalysedFace(FACE, person(*one)) for one in people)
-    return Analysis(640, 480, faces, TIMINGS, tuple(unusable))
+    return Analysis(640, 480, faces, TIMINGS, tuple(unusable), engine=ENGINE)
 
 
 def resembling(number: int, similarity: float) -> Template:
@@ -326,7 +326,7 @@ class TestVerification:
     async def test_a_looser_threshold_counts_for_who_may_ask_for_it(self, desk: Desk) -> None:
         await desk.enrolled("ada", 0, number=1)
         subject = await desk.subject("ada")
-        found = Analysis(1, 1, (AnalysedFace(FACE, resembling(1, 0.27)),), TIMINGS)
+        found = Analysis(1, 1, (AnalysedFace(FACE, resembling(1, 0.27)),), TIMINGS, engine=ENGINE)
         outcomes = [
             (await desk.verify(subject, found, threshold_percent=30, may_loosen=may)).outcome
             for may in (False, True)

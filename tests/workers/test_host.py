@@ -15,13 +15,14 @@ from infra.child import ChildProcess
 from infra.clock import SystemClock
 from infra.repositories.access_log import LogFilter
 from infra.repositories.collections import DEAD_LETTERS
+from infra.seen import Seen
 from infra.services import Services
 from infra.submission import Submitter
 from infra.vectors.port import Vectors
 from schemas.jobs import JobRecord, JobState, Outcome
 from schemas.messages import EnrolmentFields, SearchFields
-from schemas.results import Location
-from tests.workers.conftest import COLLECTION, MODEL
+from schemas.results import EnrolResult, Location, SearchResult
+from tests.workers.conftest import COLLECTION, ENGINE, MODEL
 from workers.host import WorkerHost
 from workers.measuring import measure_index, show_no_index
 from workers.recognition.compute import Compute
@@ -106,7 +107,7 @@ async def test_enrolled_then_found_then_a_stranger(
     services: Services, vectors: Vectors, company_id: UUID
 ) -> None:
     async with working(services, vectors) as host:
-        assert await host.check() == {"model": "ready", "index": "ready"}
+        assert await host.check() == Seen({"model": "ready", "index": "ready"}, (ENGINE,))
         (enrolment,) = await ended(
             services, company_id, await enroll(services, company_id, "u-1", "face 1 0")
         )
@@ -120,6 +121,9 @@ async def test_enrolled_then_found_then_a_stranger(
             await search(services, company_id, "nobody"),
         )
     assert (found.outcome, found.code) == (Outcome.MATCHED, None)
+    for job, answer in ((enrolment, EnrolResult), (found, SearchResult)):
+        text = await services.jobs.result_text(company_id, job)
+        assert answer.model_validate_json(text or "").engine == ENGINE, "each result says what computed it"
     details = await services.jobs.log_details(company_id, found)
     assert (details.user_id, details.location) == ("u-1", {"device_id": "door-1"})
     assert (stranger.outcome, stranger.log_user_hashes) == (Outcome.NOT_MATCHED, ())
@@ -195,10 +199,12 @@ async def test_what_jobs_cost_is_measured_where_it_happens(
         await ended(services, company_id, await enroll(services, company_id, "u-1", "face 1 0"))
         await ended(services, company_id, await search(services, company_id, "face 1 1"))
         value = services.metrics.value
+        told = {"id": MODEL.id, "version": MODEL.version, "engine": ENGINE.name, "device": ENGINE.device}
+        told["precision"] = ENGINE.precision
         assert value("faceid_breaker_state", topic="search") == 0
         assert value("faceid_in_flight_messages", topic="templates") is not None
         assert value("faceid_child_restarts_total", child="compute") == 0
-        assert value("faceid_model_info", id=MODEL.id, version=MODEL.version, device="auto") == 1
+        assert value("faceid_model_info", **told) == 1
     assert value("faceid_jobs_total", kind="enroll", outcome="enrolled") == 1
     assert value("faceid_jobs_total", kind="search", outcome="matched") == 1
     assert value("faceid_job_seconds_count", kind="search") == 1
@@ -235,9 +241,9 @@ async def test_roles_share_the_work_between_processes_and_need_no_more_than_thei
         WorkerHost(services, ["relay"], index=None, compute=None),
     ]
     assert [await host.check() for host in hosts] == [
-        {"model": "ready", "index": "ready"},
-        {"index": "ready"},
-        {},
+        Seen({"model": "ready", "index": "ready"}, (ENGINE,)),
+        Seen({"index": "ready"}),
+        Seen({}),
     ]
     for host in hosts:
         await host.prepare()

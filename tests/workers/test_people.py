@@ -15,7 +15,7 @@ from schemas.messages import PhotoBody, Photos, SearchFields, VerifyFields
 from schemas.policies import CompanyPolicies
 from schemas.records import Consent, User
 from schemas.results import SearchResult, VerifyResult
-from tests.workers.conftest import CALIBRATION, FACE, Workshop, person
+from tests.workers.conftest import CALIBRATION, ENGINE, FACE, Workshop, person
 from workers.opened import Opened
 from workers.recognition.analysis import AnalysedFace, Analysis
 from workers.registrar import face_id_of
@@ -78,7 +78,7 @@ async def probe(
         photos=Photos(photo=b""),
         queue_ms=0,
     )
-    analysis = Analysis(1, 1, (AnalysedFace(FACE, person(number, variation=9)),), {})
+    analysis = Analysis(1, 1, (AnalysedFace(FACE, person(number, variation=9)),), {}, engine=ENGINE)
     return opened, analysis
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.recognition import Face, Purpose, QualityPolicy
+from schemas.recognition import Engine, Face, Purpose, QualityPolicy
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Analysis:
     timings_ms: dict[str, float]
     unusable: tuple[UnusableFace, ...] = ()
     """With `all_faces`, the faces that have no template, and why."""
+    engine: Engine = field(kw_only=True)
+    """What computed the templates."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def answer_to_frame(answer: Answer) -> dict[str, Any]:
         for found in answer.faces
     ]
     unusable = [(found.face.model_dump(), found.code, found.detail) for found in answer.unusable]
-    return {**frame, "kind": "analysis", "faces": faces, "unusable": unusable}
+    engine = answer.engine.model_dump()
+    return {**frame, "kind": "analysis", "faces": faces, "unusable": unusable, "engine": engine}
 
 
 def answer_from_frame(frame: Mapping[str, Any]) -> Answer:
@@ -144,7 +147,14 @@ def answer_from_frame(frame: Mapping[str, Any]) -> Answer:
     unusable = tuple(
         UnusableFace(Face.model_validate(face), code, detail) for face, code, detail in frame["unusable"]
     )
-    return Analysis(frame["width_px"], frame["height_px"], faces, frame["timings_ms"], unusable)
+    return Analysis(
+        frame["width_px"],
+        frame["height_px"],
+        faces,
+        frame["timings_ms"],
+        unusable,
+        engine=Engine.model_validate(frame["engine"]),
+    )
 
 
 def _reason(pair: Sequence[str] | None) -> tuple[str, str] | None:

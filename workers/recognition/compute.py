@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from infra.child import CallRefused, ChildAbsent, ChildFailed, ChildProcess
-from schemas.recognition import ModelStamp, PhotoLimits
+from schemas.recognition import Engine, ModelStamp, PhotoLimits
 from workers.recognition.analysis import Answer, PhotoRequest, answer_from_frame, request_to_frame
 from workers.recognition.opener_process import OpenerBudget
 from workers.recognition.weights import ModelFiles
@@ -51,6 +51,12 @@ class Compute:
     def __init__(self, child: ChildProcess, *, open_timeout_s: float) -> None:
         self._child = child
         self._open_timeout_s = open_timeout_s
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine | None:
+        """What the child computes templates with, as it said when it last tried its model."""
+        return self._engine
 
     @property
     def restarts(self) -> int:
@@ -90,6 +96,7 @@ class Compute:
     async def self_test(self, *, timeout_s: float) -> ModelStamp:
         """Have the child try its model; which model it is. Raises `ChildFailed`."""
         frame = await self._child.call("self_test", timeout_s=timeout_s)
+        self._engine = Engine.model_validate(frame["engine"])
         return ModelStamp.model_validate(frame["model"])
 
 

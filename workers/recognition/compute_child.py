@@ -65,7 +65,7 @@ def _handlers(model: CalibratedModel, pipeline: FacePipeline, opener: OpenerProc
             pipeline.self_test()
         except SelfTestFailed as error:
             raise CallRefused("self_test", str(error)) from error
-        return {"model": model.stamp.model_dump()}
+        return {"model": model.stamp.model_dump(), "engine": pipeline.engine.model_dump()}
 
     return {"analyse": analyse, "self_test": self_test}
 

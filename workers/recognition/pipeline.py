@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from infra.clock import Clock, SystemClock
-from schemas.recognition import Face, QualityPolicy
+from schemas.recognition import Engine, Face, QualityPolicy
 from workers.recognition.analysis import (
     AnalysedFace,
     Analysis,
@@ -77,6 +77,11 @@ class FacePipeline:
         torch.set_num_threads(threads)
         encoder = encoder_on(device, FaceNetWeights.read(files), threads=threads)
         return cls(Detector(torch.device("cpu")), encoder, open_photo)
+
+    @property
+    def engine(self) -> Engine:
+        """What computes templates here."""
+        return self._encoder.engine
 
     def analyse(self, requests: Sequence[PhotoRequest], *, prepare_s: float = math.inf) -> list[Answer]:
         """An answer for each photo, in order. A photo that cannot be used is refused and touches no other.
@@ -157,7 +162,8 @@ class FacePipeline:
         if not good:
             return Refusal(bad[0].code, bad[0].detail, tuple(face.face for face in found))
         timings_ms = {**photo.timings_ms, "embed": embed_ms}
-        return Analysis(photo.width_px, photo.height_px, good, timings_ms, (*photo.unusable, *bad))
+        unusable = (*photo.unusable, *bad)
+        return Analysis(photo.width_px, photo.height_px, good, timings_ms, unusable, engine=self.engine)
 
     def _since_ms(self, started_s: float) -> float:
         return round((self._clock.monotonic_s() - started_s) * 1000, 2)

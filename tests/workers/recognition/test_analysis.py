@@ -3,7 +3,7 @@
 import msgpack
 import numpy as np
 
-from schemas.recognition import Box, Face, Landmarks, Point, Quality, QualityPolicy
+from schemas.recognition import Box, Engine, Face, Landmarks, Point, Quality, QualityPolicy
 from workers.recognition.analysis import (
     AnalysedFace,
     Analysis,
@@ -40,10 +40,12 @@ def test_a_request_comes_back_as_it_was() -> None:
 
 def test_an_analysis_comes_back_as_it_was() -> None:
     template = np.random.default_rng(0).normal(size=128).astype(np.float32)
-    sent = Analysis(640, 480, (AnalysedFace(FACE, template),), {"open": 1.25, "detect": 2.5})
+    engine = Engine(name="made up 1", device="cpu", precision="bf16")
+    sent = Analysis(640, 480, (AnalysedFace(FACE, template),), {"open": 1.25, "detect": 2.5}, engine=engine)
     back = answer_from_frame(msgpack.unpackb(msgpack.packb(answer_to_frame(sent))))
     assert isinstance(back, Analysis)
     assert (back.width_px, back.height_px, back.timings_ms) == (640, 480, sent.timings_ms)
+    assert back.engine == engine
     assert back.faces[0].face == FACE
     assert np.array_equal(back.faces[0].template, template)
     assert back.faces[0].template.dtype == np.float32
