@@ -28,6 +28,7 @@ from infra.documents.sqlite import SqliteDocuments
 from infra.settings import Settings
 from infra.sqlite.writer import Statistics
 from infra.telemetry import configure_logging
+from scripts.bench.embedding import embedding_times
 from scripts.bench.plain_network import plain_network
 from scripts.photos import prepare_photos
 from scripts.serve import RunningService, running_service
@@ -59,6 +60,21 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """Milliseconds a face in batches of one size, and how many times faster ours is, turn by turn."""
+
+    batch: int
+    ours: Spread
+    plain: Spread
+    times_faster: float
+
+    @classmethod
+    def of(cls, batch: int, ours: Sequence[float], plain: Sequence[float]) -> "Embedding":
+        ratios = [theirs / mine for mine, theirs in zip(ours, plain, strict=True)]
+        return cls(batch, Spread.of(ours), Spread.of(plain), round(statistics.median(ratios), 2))
+
+
+@dataclass(frozen=True)
 class SpeedReport:
     """One run's figures."""
 
@@ -66,6 +82,9 @@ class SpeedReport:
     searches: int
     service: dict[str, Spread]
     plain: dict[str, Spread]
+    engine: dict[str, str]
+    """What computes our embeddings."""
+    embedding: list[Embedding]
     commits_a_search: float
     synced_commits_a_search: float
     sync_ms: Spread
@@ -81,11 +100,16 @@ def speed_command(settings: Settings, console: Console, *, searches: int, as_jso
         home = Path(folder)
         service, plain = asyncio.run(_rounds(home, model, enrolled, probe, searches))
         commits, synced = asyncio.run(_commits(home, enrolled, probe))
+        times = embedding_times(model.files, settings, searches)
         report = SpeedReport(
             photo=f"{_PHOTO_SIDE_PX} px, {len(probe) // 1000} kB",
             searches=searches,
             service={step: Spread.of(values) for step, values in service.items()},
             plain={step: Spread.of(values) for step, values in plain.items()},
+            engine=times.engine.model_dump(),
+            embedding=[
+                Embedding.of(batch, times.ours[batch], times.plain[batch]) for batch in sorted(times.ours)
+            ],
             commits_a_search=commits,
             synced_commits_a_search=synced,
             sync_ms=Spread.of(_syncs(home)),
@@ -225,6 +249,13 @@ def _print(report: SpeedReport, console: Console, *, as_json: bool) -> None:
         )
     console.print(f"One search, {report.photo}, median of {report.searches}:")
     console.print(table)
+    for one in report.embedding:
+        console.print(
+            f"Embedding alone in batches of {one.batch}, ms a face: {one.ours.median_ms:.1f} "
+            f"({one.ours.p10_ms:.1f} to {one.ours.p90_ms:.1f}) by {' '.join(report.engine.values())}, "
+            f"{one.plain.median_ms:.1f} ({one.plain.p10_ms:.1f} to {one.plain.p90_ms:.1f}) by the plain "
+            f"script: {one.times_faster:.1f} times faster."
+        )
     console.print(
         f"Commits a search: {report.commits_a_search:.1f}, of which {report.synced_commits_a_search:.1f} "
         "wait for the disk; "
