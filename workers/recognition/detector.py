@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from schemas.recognition import Box, Landmarks, Point
-from workers.recognition.mtcnn import Cascade
+from workers.recognition.mtcnn import Cascade, Picture
 from workers.recognition.parameters import (
     DETECTION_SIDE_PX,
     MIN_FACE_PX,
@@ -29,8 +28,9 @@ class DetectedFace:
 class Detector:
     """MTCNN with large photos reduced, so that time is bounded by faces and not by megapixels."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._cascade = Cascade(device)
+    def __init__(self, threads: int) -> None:
+        """Raises `WeightsError`."""
+        self._cascade = Cascade(threads)
 
     def detect(self, pixels: NDArray[np.uint8]) -> list[DetectedFace]:
         """All faces in upright RGB pixels [height, width, 3], by falling prominence; none at all is a valid
@@ -42,9 +42,8 @@ class Detector:
         reduced = pixels
         if reduction < 1:
             reduced = np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
-        found = self._cascade.detect(
-            reduced, max(MIN_REDUCED_FACE_PX, MIN_FACE_PX * reduction) if reduction < 1 else MIN_FACE_PX
-        )
+        min_face_px = max(MIN_REDUCED_FACE_PX, MIN_FACE_PX * reduction) if reduction < 1 else MIN_FACE_PX
+        (found,) = self._cascade.detect([Picture(reduced, min_face_px)])
         scale = np.array([width / size[0], height / size[1]], np.float32)
         faces = [
             _face(box.reshape(2, 2) * scale, points * scale, float(confidence))

@@ -1,27 +1,36 @@
 """The cascade of three small networks that finds faces and their five points (MTCNN, Zhang et al. 2016).
 
-Networks and weights are facenet-pytorch's; the steps between them are written out here because that package's
-raise on photos without candidates, on candidates outside of the picture and on very small pictures. On all
-others the two agree, which a test checks."""
+Weights and steps are facenet-pytorch's, with which it agrees (a test checks that), laid out for speed: all
+sizes of a picture are looked at in one go, and candidates of all pictures together. That package raises on
+photos without candidates, on candidates outside of the picture and on very small pictures; this does not."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import torch
-from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
-from torchvision.ops import nms
 
-_CELL_PX: Final = 12
-"""What the first network looks at, and so the smallest face at scale 1."""
-_STRIDE_PX: Final = 2
-_PYRAMID_FACTOR: Final = 0.709
-"""Each level of the pyramid has half the area of the one before."""
+from workers.recognition.area import AreaTables
+from workers.recognition.mtcnn_networks import Network, load_networks
+from workers.recognition.pyramid import CELL_PX, STRIDE_PX, Canvas, canvas_for
+from workers.recognition.suppression import Overlap, best_of_overlapping
+
 _THRESHOLDS: Final = (0.6, 0.7, 0.7)
 _MAX_BATCH: Final = 512
+_MIN_BATCH: Final = 4
+_WITHIN_LEVEL: Final = Overlap(0.5)
+_BETWEEN_CANDIDATES: Final = Overlap(0.7)
+_BETWEEN_FACES: Final = Overlap(0.7, of_smaller=True, edge_px=1)
+"""A box within a box is one face."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """RGB pixels [height, width, 3], and how large a face must be to be looked for."""
+
+    pixels: NDArray[np.uint8]
+    min_face_px: float
 
 
 @dataclass(frozen=True)
@@ -34,127 +43,147 @@ class Detections:
     probabilities: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class _Candidates:
+    """Boxes [n, 4] and the pictures that they are in, by their places [n]."""
+
+    boxes: NDArray[np.float32]
+    places: NDArray[np.int64]
+
+    def __getitem__(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> "_Candidates":
+        return _Candidates(self.boxes[which], self.places[which])
+
+
 class Cascade:
-    """MTCNN on one picture at a time."""
+    """MTCNN on some pictures at a time. Not for several threads at once."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._proposal, self._refinement, self._output = (
-            net.eval().to(device) for net in (PNet(), RNet(), ONet())
-        )
+    def __init__(self, threads: int) -> None:
+        """Raises `WeightsError`."""
+        self._networks = load_networks(threads)
 
-    @torch.inference_mode()
-    def detect(self, pixels: NDArray[np.uint8], min_face_px: float) -> Detections:
-        """Find the faces of at least `min_face_px` in RGB pixels [height, width, 3]; none at all is a valid
-        answer."""
-        picture = torch.tensor(pixels, device=self._device).permute(2, 0, 1)[None].float().contiguous()
-        boxes = self._propose(picture, min_face_px)
-        boxes = self._refine(picture, boxes)
-        return self._finish(picture, boxes)
+    def detect(self, pictures: Sequence[Picture]) -> list[Detections]:
+        """The faces in each; none at all is a valid answer."""
+        tables = AreaTables([picture.pixels for picture in pictures])
+        proposed = [
+            self._propose(tables, place, picture.min_face_px) for place, picture in enumerate(pictures)
+        ]
+        boxes = np.concatenate([np.zeros((0, 4), np.float32), *proposed])
+        places = np.repeat(np.arange(len(pictures)), [len(found) for found in proposed])
+        return self._finish(tables, self._refine(tables, _Candidates(boxes, places)), len(pictures))
 
-    def _propose(self, picture: Tensor, min_face_px: float) -> Tensor:
+    def _propose(self, tables: AreaTables, place: int, min_face_px: float) -> NDArray[np.float32]:
         """Candidates from all levels of the pyramid: [n, 4], square."""
-        found = [self._propose_at(picture, scale) for scale in _scales(picture, min_face_px)]
-        rows = torch.cat(found) if found else torch.zeros(0, 9, device=self._device)
-        rows = rows[nms(rows[:, :4], rows[:, 4], 0.7)]
-        sides = (rows[:, 2:4] - rows[:, :2]).repeat(1, 2)
-        return _squared(rows[:, :4] + rows[:, 5:9] * sides)
-
-    def _propose_at(self, picture: Tensor, scale: float) -> Tensor:
-        height, width = picture.shape[2:]
-        level = _resized(picture, (int(height * scale + 1), int(width * scale + 1)))
-        offsets, probabilities = self._proposal(level)
-        hit = probabilities[0, 1] >= _THRESHOLDS[0]
-        cells = hit.nonzero().flip(1).float() * _STRIDE_PX
-        scores = probabilities[0, 1][hit][:, None]
-        corners = torch.cat([((cells + 1) / scale).floor(), ((cells + _CELL_PX) / scale).floor()], dim=1)
-        rows = torch.cat([corners, scores, offsets[0, :, hit].T], dim=1)
-        return rows[nms(corners, scores[:, 0], 0.5)]
-
-    def _refine(self, picture: Tensor, boxes: Tensor) -> Tensor:
-        boxes, patches = _cut(picture, boxes, 24)
-        if len(boxes) == 0:
-            return boxes
-        offsets, probabilities = _in_batches(self._refinement, patches)
-        scores = probabilities[:, 1]
-        kept = (scores > _THRESHOLDS[1]).nonzero()[:, 0]
-        kept = kept[nms(boxes[kept], scores[kept], 0.7)]
-        return _squared(_shifted(boxes[kept], offsets[kept]))
-
-    def _finish(self, picture: Tensor, boxes: Tensor) -> Detections:
-        boxes, patches = _cut(picture, boxes, 48)
-        if len(boxes) == 0:
-            return Detections(*(np.zeros(shape, np.float32) for shape in ((0, 4), (0, 5, 2), (0,))))
-        offsets, relative, probabilities = _in_batches(self._output, patches)
-        scores = probabilities[:, 1]
-        passed = scores > _THRESHOLDS[2]
-        boxes, offsets, relative, scores = boxes[passed], offsets[passed], relative[passed], scores[passed]
-        sides = boxes[:, 2:4] - boxes[:, :2] + 1
-        points = relative.reshape(-1, 2, 5).transpose(1, 2) * sides[:, None] + boxes[:, None, :2] - 1
-        boxes = _shifted(boxes, offsets)
-        kept = _best_of_overlapping(boxes, scores)
-        return Detections(*(tensor[kept].cpu().numpy() for tensor in (boxes, points, scores)))
-
-
-def _scales(picture: Tensor, min_face_px: float) -> list[float]:
-    scales: list[float] = []
-    scale = _CELL_PX / min_face_px
-    while min(picture.shape[2:]) * scale >= _CELL_PX:
-        scales.append(scale)
-        scale *= _PYRAMID_FACTOR
-    return scales
-
-
-def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    return (functional.interpolate(pixels, size=size, mode="area") - 127.5) / 128
-
-
-def _cut(picture: Tensor, boxes: Tensor, side_px: int) -> tuple[Tensor, Tensor]:
-    """The candidates that overlap the picture, and what lies inside of both, resized to a square."""
-    height, width = picture.shape[2:]
-    corners = boxes.trunc().int().cpu()
-    left_top = corners[:, :2].clamp(min=1) - 1
-    right_bottom = torch.minimum(corners[:, 2:], torch.tensor([width, height], dtype=torch.int32))
-    inside = (right_bottom > left_top).all(dim=1)
-    places = torch.cat([left_top, right_bottom], dim=1)[inside].numpy()
-    patches = [
-        _resized(picture[:, :, top:bottom, left:right], (side_px, side_px))
-        for left, top, right, bottom in places
-    ]
-    kept = boxes[inside.to(boxes.device)]
-    return kept, torch.cat(patches) if patches else torch.zeros(0, 3, side_px, side_px, device=picture.device)
-
-
-def _in_batches(network: torch.nn.Module, patches: Tensor) -> tuple[Tensor, ...]:
-    starts = range(0, len(patches), _MAX_BATCH)
-    parts: list[tuple[Tensor, ...]] = [network(patches[start : start + _MAX_BATCH]) for start in starts]
-    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
-
-
-def _shifted(boxes: Tensor, offsets: Tensor) -> Tensor:
-    return boxes + offsets * (boxes[:, 2:4] - boxes[:, :2] + 1).repeat(1, 2)
-
-
-def _squared(boxes: Tensor) -> Tensor:
-    sides = boxes[:, 2:4] - boxes[:, :2]
-    side = sides.amax(dim=1, keepdim=True)
-    left_top = boxes[:, :2] + sides / 2 - side / 2
-    return torch.cat([left_top, left_top + side], dim=1)
-
-
-def _best_of_overlapping(boxes: Tensor, scores: Tensor) -> list[int]:
-    """Non-maximum suppression by the share of the smaller box that is covered: a box within a box is one
-    face."""
-    sides = boxes[:, 2:4] - boxes[:, :2] + 1
-    areas = sides.prod(dim=1)
-    kept: list[int] = []
-    for index in scores.argsort(descending=True, stable=True).cpu().numpy():
-        shared = (
-            torch.minimum(boxes[index, 2:4], boxes[kept, 2:4])
-            - torch.maximum(boxes[index, :2], boxes[kept, :2])
-            + 1
+        canvas = canvas_for(int(tables.heights[place]), int(tables.widths[place]), min_face_px)
+        if not canvas.levels:
+            return np.zeros((0, 4), np.float32)
+        probabilities, offsets = self._networks.proposal(
+            _painted(tables, place, canvas)[None], canvas.unseen[None, None]
         )
-        covered = shared.clamp(min=0).prod(dim=1) / torch.minimum(areas[index], areas[kept])
-        if not bool((covered > 0.7).any()):
-            kept.append(int(index))
-    return kept
+        rows, columns = np.nonzero((probabilities[0] >= _THRESHOLDS[0]) & (canvas.level_of_cell >= 0))
+        scores, offsets = probabilities[0, rows, columns], offsets[0, rows, columns]
+        levels = canvas.level_of_cell[rows, columns].astype(np.int64)
+        corners = _corners(canvas, levels, rows, columns)
+        kept = best_of_overlapping(corners, scores, levels, _WITHIN_LEVEL)
+        kept = kept[
+            best_of_overlapping(
+                corners[kept], scores[kept], np.zeros(len(kept), np.int64), _BETWEEN_CANDIDATES
+            )
+        ]
+        corners = corners[kept]
+        return _squared(corners + offsets[kept] * np.tile(corners[:, 2:] - corners[:, :2], 2))
+
+    def _refine(self, tables: AreaTables, candidates: _Candidates) -> _Candidates:
+        candidates, rectangles = _visible(tables, candidates)
+        scores, offsets = _in_batches(self._networks.refinement, tables, candidates.places, rectangles, 24)
+        passed = scores > _THRESHOLDS[1]
+        candidates, scores, offsets = candidates[passed], scores[passed], offsets[passed]
+        kept = best_of_overlapping(candidates.boxes, scores, candidates.places, _BETWEEN_CANDIDATES)
+        return _Candidates(_squared(_shifted(candidates.boxes[kept], offsets[kept])), candidates.places[kept])
+
+    def _finish(self, tables: AreaTables, candidates: _Candidates, pictures: int) -> list[Detections]:
+        candidates, rectangles = _visible(tables, candidates)
+        scores, offsets, relative = _in_batches(
+            self._networks.output, tables, candidates.places, rectangles, 48
+        )
+        passed = scores > _THRESHOLDS[2]
+        candidates, scores, offsets, relative = (
+            candidates[passed],
+            scores[passed],
+            offsets[passed],
+            relative[passed],
+        )
+        boxes = candidates.boxes
+        sides = boxes[:, 2:] - boxes[:, :2] + 1
+        relative = relative.reshape(-1, 2, 5).transpose(0, 2, 1)
+        points = np.asarray(relative * sides[:, None] + boxes[:, None, :2] - 1, np.float32)
+        boxes = _shifted(boxes, offsets)
+        kept = best_of_overlapping(boxes, scores, candidates.places, _BETWEEN_FACES)
+        of_each = [kept[candidates.places[kept] == place] for place in range(pictures)]
+        return [Detections(boxes[which], points[which], scores[which]) for which in of_each]
+
+
+def _painted(tables: AreaTables, place: int, canvas: Canvas) -> NDArray[np.float32]:
+    painted = np.zeros((canvas.height, canvas.width, 3), np.float32)
+    for level in canvas.levels:
+        picture = tables.resized(place, level.height, level.width)
+        painted[level.top : level.top + level.height, level.left : level.left + level.width] = picture
+    return painted
+
+
+def _corners(
+    canvas: Canvas, levels: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """What the cells see, in whole pixels of the picture."""
+    starts = np.array([(level.left, level.top) for level in canvas.levels], np.float32)[levels]
+    scales = np.array([level.scale for level in canvas.levels], np.float32)[levels][:, None]
+    places = np.stack([columns, rows], axis=1).astype(np.float32) * STRIDE_PX - starts
+    return np.floor(np.concatenate([places + 1, places + CELL_PX], axis=1) / scales)
+
+
+def _visible(tables: AreaTables, candidates: _Candidates) -> tuple[_Candidates, NDArray[np.int64]]:
+    """The candidates that overlap their pictures, and what lies inside of both."""
+    corners = np.trunc(candidates.boxes).astype(np.int64)
+    sizes = np.stack([tables.widths, tables.heights], axis=1)[candidates.places]
+    rectangles = np.concatenate(
+        [np.maximum(corners[:, :2], 1) - 1, np.minimum(corners[:, 2:], sizes)], axis=1
+    )
+    inside = np.flatnonzero((rectangles[:, 2:] > rectangles[:, :2]).all(axis=1))
+    return candidates[inside], rectangles[inside]
+
+
+def _in_batches(
+    network: Network,
+    tables: AreaTables,
+    places: NDArray[np.int64],
+    rectangles: NDArray[np.int64],
+    side_px: int,
+) -> list[NDArray[np.float32]]:
+    """What a network says of those parts of the pictures."""
+    parts = [
+        _answers(network, tables.patches(places[start:end], rectangles[start:end], side_px))
+        for start in range(0, max(1, len(places)), _MAX_BATCH)
+        for end in (start + _MAX_BATCH,)
+    ]
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+def _answers(network: Network, patches: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Batches come in few sizes (4, 6, 8, 12, 16, 24 …): the network is prepared anew for each, which takes
+    longer than its answer."""
+    batch = 1 << (max(_MIN_BATCH, len(patches)) - 1).bit_length()
+    if len(patches) <= batch * 3 // 4 and batch > _MIN_BATCH:
+        batch = batch * 3 // 4
+    filled = np.zeros((batch, *patches.shape[1:]), np.float32)
+    filled[: len(patches)] = patches
+    return [answer[: len(patches)] for answer in network(filled)]
+
+
+def _shifted(boxes: NDArray[np.float32], offsets: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(boxes + offsets * np.tile(boxes[:, 2:] - boxes[:, :2] + 1, 2), np.float32)
+
+
+def _squared(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    side = sides.max(axis=1, keepdims=True)
+    left_top = boxes[:, :2] + (sides - side) / 2
+    return np.concatenate([left_top, left_top + side], axis=1)

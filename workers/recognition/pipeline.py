@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from infra.clock import Clock, SystemClock
@@ -74,9 +73,8 @@ class FacePipeline:
         """Load prepared weights on a device (`encoder_on`). Raises `WeightsError` and `DeviceUnavailable`.
 
         `threads` are those of the processor."""
-        torch.set_num_threads(threads)
         encoder = encoder_on(device, FaceNetWeights.read(files), threads=threads)
-        return cls(Detector(torch.device("cpu")), encoder, open_photo)
+        return cls(Detector(threads), encoder, open_photo)
 
     @property
     def engine(self) -> Engine:

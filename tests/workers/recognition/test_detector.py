@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 from PIL import Image
@@ -14,14 +13,14 @@ from PIL import Image
 from schemas.recognition import Box, PhotoLimits
 from scripts.photos import Photos
 from workers.recognition.detector import Detector
-from workers.recognition.mtcnn import Cascade
+from workers.recognition.mtcnn import Cascade, Picture
 from workers.recognition.opener import open_photo
 from workers.recognition.prominence import prominence
 
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector(torch.device("cpu"))
+    return Detector(2)
 
 
 @pytest.mark.parametrize("size", [(20, 20), (39, 39), (40, 40), (20, 3000), (3000, 20), (1, 1), (300, 200)])
@@ -45,11 +44,11 @@ def all_of(photos: Photos) -> list[Path]:
 @pytest.mark.system
 @pytest.mark.parametrize("min_face_px", [20, 40])
 def test_the_cascade_finds_what_facenet_pytorch_finds(photos: Photos, min_face_px: int) -> None:
-    ours = Cascade(torch.device("cpu"))
+    ours = Cascade(2)
     theirs: Any = MTCNN(keep_all=True, min_face_size=min_face_px)
     for path in all_of(photos):
         pixels = np.array(Image.fromarray(photo(path)).resize((400, 500)))
-        found = ours.detect(pixels, min_face_px)
+        (found,) = ours.detect([Picture(pixels, min_face_px)])
         boxes, probabilities, points = theirs.detect(pixels, landmarks=True)
         if boxes is None:
             assert len(found.boxes) == 0

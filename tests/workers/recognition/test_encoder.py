@@ -171,7 +171,7 @@ def test_a_gpu_is_given_the_next_larger_batch(made: FaceNetWeights, crops: int, 
 
 @pytest.fixture(scope="module")
 def crops(photos: Photos) -> Crops:
-    detector, limits = Detector(CPU), PhotoLimits()
+    detector, limits = Detector(2), PhotoLimits()
     pixels = [
         open_photo(path.read_bytes(), limits)
         for path in itertools.chain(*photos.people.values(), [photos.stranger])

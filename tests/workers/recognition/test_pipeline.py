@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
@@ -70,17 +69,17 @@ def unit(*places: int) -> NDArray[np.float32]:
     "templates", [unit(0, 0), 2 * unit(0, 1), unit(0, 1) * np.float32(np.nan), unit(0, 1)[:, :64]]
 )
 def test_the_self_test_finds_a_model_that_is_none(templates: NDArray[np.float32]) -> None:
-    pipeline = FacePipeline(Detector(torch.device("cpu")), Flawed(templates), OPEN)
+    pipeline = FacePipeline(Detector(2), Flawed(templates), OPEN)
     with pytest.raises((SelfTestFailed, ValueError)):
         pipeline.self_test()
 
 
 def test_the_self_test_passes_what_can_be_a_model() -> None:
-    FacePipeline(Detector(torch.device("cpu")), Flawed(unit(0, 1)), OPEN).self_test()
+    FacePipeline(Detector(2), Flawed(unit(0, 1)), OPEN).self_test()
 
 
 def test_photos_that_cannot_be_used_are_refused_one_by_one() -> None:
-    pipeline = FacePipeline(Detector(torch.device("cpu")), Flawed(unit(0)), OPEN)
+    pipeline = FacePipeline(Detector(2), Flawed(unit(0)), OPEN)
     blank, tiny = png(Image.new("RGB", (200, 200))), png(Image.new("RGB", (19, 200)))
     photos = [b"GIF89a", blank, tiny, blank[:60], b"\0" * (LIMITS.max_bytes + 1)]
     answers = pipeline.analyse([PhotoRequest(photo, "probe") for photo in photos])
@@ -192,7 +191,7 @@ class Ticking(ManualClock):
 @pytest.mark.system
 def test_each_stage_tells_its_time(model_files: ModelFiles, photos: Photos) -> None:
     encoder = encoder_on("cpu", FaceNetWeights.read(model_files), threads=2)
-    pipeline = FacePipeline(Detector(torch.device("cpu")), encoder, OPEN, Ticking())
+    pipeline = FacePipeline(Detector(2), encoder, OPEN, Ticking())
     (answer,) = pipeline.analyse([PhotoRequest(photos.stranger.read_bytes(), "probe")])
     assert isinstance(answer, Analysis)
     assert answer.timings_ms == pytest.approx({"open": 1, "detect": 1, "embed": 1})
