@@ -6,6 +6,7 @@ from typing import Any, Final
 from infra.child import CallRefused, ChildAbsent, ChildFailed, ChildProcess
 from schemas.recognition import Engine, ModelStamp, PhotoLimits
 from workers.recognition.analysis import Answer, PhotoRequest, answer_from_frame, request_to_frame
+from workers.recognition.opened_photo import MAX_OPENINGS
 from workers.recognition.opener_process import OpenerBudget
 from workers.recognition.weights import ModelFiles
 
@@ -81,8 +82,8 @@ class Compute:
         }
         # The child's own start is not counted against a photo: else one that hangs could not be told from it.
         await self._child.ready(timeout_s=_START_TIMEOUT_S)
-        # A photo may be opened at the last moment, and take all of its time.
-        longest_s = timeout_s + 2 * self._open_timeout_s
+        # A photo may be opened at the last moment, as often as can be, and take all of its time.
+        longest_s = timeout_s + (1 + MAX_OPENINGS) * self._open_timeout_s
         try:
             frames: Sequence[dict[str, Any]] = await self._child.call("analyse", payload, timeout_s=longest_s)
         except CallRefused as refused:

@@ -12,9 +12,10 @@ from schemas.recognition import PhotoLimits
 from workers.recognition.analysis import answer_to_frame, request_from_frame
 from workers.recognition.compute import NO_OPENER
 from workers.recognition.encoder import DeviceUnavailable
+from workers.recognition.looking import OpenPhoto
 from workers.recognition.model import CalibratedModel, calibrated_model
 from workers.recognition.opener_process import OpenerBudget, OpenerProcess, OpenerUnavailable, opener_process
-from workers.recognition.pipeline import FacePipeline, OpenPhoto, SelfTestFailed
+from workers.recognition.pipeline import FacePipeline, SelfTestFailed
 from workers.recognition.weights import WeightsError, read_stamp
 
 

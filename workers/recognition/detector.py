@@ -1,6 +1,8 @@
 """Finds the faces in a photo, the most prominent first."""
 
+import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +10,16 @@ from PIL import Image
 
 from schemas.recognition import Box, Landmarks, Point
 from workers.recognition.mtcnn import Cascade, Picture
+from workers.recognition.opened_photo import OpenedPhoto
 from workers.recognition.parameters import (
-    DETECTION_SIDE_PX,
+    GLANCE_FACE_SHARE,
+    GLANCE_SIDE_PX,
     MIN_FACE_PX,
-    MIN_REDUCED_FACE_PX,
+    SEARCH_FACE_SHARE,
+    SEARCH_SIDE_PX,
 )
 from workers.recognition.prominence import prominence
+from workers.recognition.pyramid import PYRAMID_FACTOR
 
 
 @dataclass(frozen=True)
@@ -25,26 +31,49 @@ class DetectedFace:
     confidence: float
 
 
+@dataclass(frozen=True)
+class Look:
+    """How closely a photo is looked at: at how many pixels of its longest side (up to twice as many), and for
+    faces of at least which share of it."""
+
+    side_px: int
+    face_share: float
+
+    def smallest_face_px(self, longest_side_px: int, min_face_px: float) -> float:
+        """What is looked for in a photo of that size by someone who wants no smaller faces than that.
+
+        It is whole steps of the pyramid away from what is wanted, so that of a picture which two looks see
+        alike both look at the same levels, and find the same boxes."""
+        too_small = self.face_share * longest_side_px / min_face_px
+        steps = math.floor(math.log(max(1.0, too_small), 1 / PYRAMID_FACTOR))
+        return min_face_px / PYRAMID_FACTOR**steps
+
+
+GLANCE: Final = Look(GLANCE_SIDE_PX, GLANCE_FACE_SHARE)
+SEARCH: Final = Look(SEARCH_SIDE_PX, SEARCH_FACE_SHARE)
+
+
 class Detector:
-    """MTCNN with large photos reduced, so that time is bounded by faces and not by megapixels."""
+    """MTCNN with large photos reduced, so that time is bounded by faces and not by megapixels.
+
+    It computes on the processor, also beside a GPU: networks this small would not pay for the copies."""
 
     def __init__(self, threads: int) -> None:
         """Raises `WeightsError`."""
         self._cascade = Cascade(threads)
 
-    def detect(self, pixels: NDArray[np.uint8]) -> list[DetectedFace]:
-        """All faces in upright RGB pixels [height, width, 3], by falling prominence; none at all is a valid
+    def detect(
+        self, photo: OpenedPhoto, look: Look = SEARCH, min_face_px: float = MIN_FACE_PX
+    ) -> list[DetectedFace]:
+        """All faces that a look shows in a whole photo, by falling prominence; none at all is a valid
         answer."""
-        height, width = pixels.shape[:2]
-        reduction = min(1.0, DETECTION_SIDE_PX / max(height, width))
-        # A ribbon of a photo keeps at least a pixel of its shorter side.
-        size = (max(1, round(width * reduction)), max(1, round(height * reduction)))
-        reduced = pixels
-        if reduction < 1:
-            reduced = np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
-        min_face_px = max(MIN_REDUCED_FACE_PX, MIN_FACE_PX * reduction) if reduction < 1 else MIN_FACE_PX
-        (found,) = self._cascade.detect([Picture(reduced, min_face_px)])
-        scale = np.array([width / size[0], height / size[1]], np.float32)
+        pixels, width, height = photo.pixels, photo.width_px, photo.height_px
+        reduction = max(pixels.shape[:2]) // look.side_px
+        if reduction > 1:
+            pixels = np.asarray(Image.fromarray(pixels).reduce(reduction))
+        scale = np.array(photo.scale, np.float32) * max(1, reduction)
+        smallest_px = look.smallest_face_px(photo.longest_side_px, min_face_px)
+        (found,) = self._cascade.detect([Picture(pixels, smallest_px / float(scale.min()))])
         faces = [
             _face(box.reshape(2, 2) * scale, points * scale, float(confidence))
             for box, points, confidence in zip(found.boxes, found.points, found.probabilities, strict=True)

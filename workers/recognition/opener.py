@@ -1,9 +1,11 @@
-"""From the bytes of a photo to upright RGB pixels; what cannot or must not be opened is refused with a code.
+"""From the bytes of a photo to upright RGB pixels, as many as are asked for; what cannot or must not be
+opened is refused with a code.
 
 The bytes are a stranger's: their size and the dimensions in their header are checked before anything is
 decoded."""
 
 import io
+import math
 import warnings
 from typing import Final
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from schemas.recognition import PhotoLimits
+from workers.recognition.opened_photo import WHOLE, OpenedPhoto, View
 
 _SIGNATURES: Final = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
 _ORIENTATION_TAG: Final = 0x0112
@@ -25,6 +28,11 @@ _TRANSPOSES: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 """How to turn a photo upright, by its EXIF orientation (Exif 2.32, tag 274)."""
+
+_LYING: Final = {_TRANSPOSES[orientation] for orientation in (5, 6, 7, 8)}
+
+_REDUCTIONS: Final = (8, 4, 2)
+"""What JPEG's blocks of 8 px can be decoded to directly."""
 
 _BACKGROUND: Final = (128, 128, 128)
 """What shows through transparent pixels: mid-grey is the network's zero, and neither darkens nor overexposes
@@ -41,8 +49,8 @@ class PhotoRefused(Exception):
         self.detail = detail
 
 
-def open_photo(data: bytes, limits: PhotoLimits) -> NDArray[np.uint8]:
-    """Decode a JPEG or PNG to upright RGB, uint8 of shape [height, width, 3].
+def open_photo(data: bytes, limits: PhotoLimits, view: View = WHOLE) -> OpenedPhoto:
+    """Decode a JPEG or PNG to upright RGB.
 
     Every colour mode of the two formats is taken. Of an animated PNG or a multi-picture JPEG it is the first
     picture, which is what a program shows that knows of no others. Raises `PhotoRefused` with
@@ -59,7 +67,7 @@ def open_photo(data: bytes, limits: PhotoLimits) -> NDArray[np.uint8]:
         try:
             with Image.open(io.BytesIO(data), formats=(kind,)) as image:
                 _check_dimensions(image.size, limits)
-                return np.asarray(_to_rgb(_upright(image)), dtype=np.uint8)
+                return _opened(image, view)
         except (PhotoRefused, MemoryError):
             raise
         except Image.DecompressionBombError as error:
@@ -70,6 +78,40 @@ def open_photo(data: bytes, limits: PhotoLimits) -> NDArray[np.uint8]:
             # Given hostile bytes, Pillow's parsers raise whatever they run into: OSError, SyntaxError,
             # struct.error, ...
             raise PhotoRefused("corrupt_image", "The file is damaged or cut off: export it again.") from error
+
+
+def _opened(image: Image.Image, view: View) -> OpenedPhoto:
+    width, height = image.size
+    reduction = next((size for size in _REDUCTIONS if max(width, height) >= size * view.least_side_px), 1)
+    if reduction > 1:
+        # Decoders can leave out the finer half of a JPEG, and of others Pillow knows that they can't.
+        image.draft(image.mode, (width // reduction, height // reduction))
+    transpose = _orientation(image)
+    image.load()
+    image = image.transpose(transpose) if transpose is not None else image
+    if transpose in _LYING:
+        width, height = height, width
+    scale = (width / image.width, height / image.height)
+    left, top, right, bottom = _part(view, scale, image.size)
+    if (right - left, bottom - top) != image.size:
+        image = image.crop((left, top, right, bottom))
+    pixels = np.asarray(_to_rgb(image), dtype=np.uint8)
+    return OpenedPhoto(pixels, width, height, scale, left * scale[0], top * scale[1])
+
+
+def _part(view: View, scale: tuple[float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """What of the decoded picture was asked for: a pixel at least, for a region that it does not reach."""
+    if view.region is None:
+        return (0, 0, *size)
+    left, top, right, bottom = view.region
+    across = _within(left / scale[0], right / scale[0], size[0])
+    down = _within(top / scale[1], bottom / scale[1], size[1])
+    return across[0], down[0], across[1], down[1]
+
+
+def _within(start: float, end: float, size: int) -> tuple[int, int]:
+    first = min(max(math.floor(start), 0), size - 1)
+    return first, max(min(math.ceil(end), size), first + 1)
 
 
 def check_size(data: bytes, limits: PhotoLimits) -> None:
@@ -92,14 +134,13 @@ def _check_dimensions(size: tuple[int, int], limits: PhotoLimits) -> None:
         )
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    image.load()
+def _orientation(image: Image.Image) -> Image.Transpose | None:
+    """What turns the photo upright."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG)
     except Exception:  # noqa: BLE001 - broken EXIF raises anything; such a photo is taken as it lies
-        orientation = None
-    transpose = _TRANSPOSES.get(orientation) if isinstance(orientation, int) else None
-    return image.transpose(transpose) if transpose is not None else image
+        return None
+    return _TRANSPOSES.get(orientation) if isinstance(orientation, int) else None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

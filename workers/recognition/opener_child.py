@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from infra.child import Handlers, child_main, limit_resources
 from schemas.recognition import PhotoLimits
+from workers.recognition.opened_photo import opened_to_frame, view_from_frame
 from workers.recognition.opener import PhotoRefused, open_photo
 from workers.recognition.shared_photo import SharedPhoto
 
@@ -23,17 +24,17 @@ def serve(arguments: Mapping[str, Any]) -> Generator[Handlers]:
     shared = SharedPhoto(arguments["memory_fd"], limits)
     limit_resources({resource.RLIMIT_AS: arguments["memory_bytes"]})
 
-    def open_one(photo_bytes: int) -> Mapping[str, Any]:
+    def open_one(asked: Mapping[str, Any]) -> Mapping[str, Any]:
         _allow_processor_time(arguments["cpu_s"])
         try:
-            opened = open_photo(shared.read_photo(photo_bytes), limits)
+            photo = shared.read_photo(asked["photo_bytes"])
+            opened = open_photo(photo, limits, view_from_frame(asked["view"]))
         except PhotoRefused as refused:
             return {"code": refused.code, "detail": refused.detail}
         except MemoryError:
             return {"code": "image_too_costly", "detail": _TOO_MUCH_MEMORY}
-        shared.write_pixels(opened)
-        height, width = opened.shape[:2]
-        return {"height_px": height, "width_px": width}
+        shared.write_pixels(opened.pixels)
+        return opened_to_frame(opened)
 
     yield {"open": open_one}
 

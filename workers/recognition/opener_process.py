@@ -9,12 +9,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from infra.child import BlockingChild, CallRefused, ChildDied, ChildFailed, ChildProcess, ChildTimedOut
 from schemas.recognition import PhotoLimits
+from workers.recognition.opened_photo import WHOLE, OpenedPhoto, View, opened_from_frame, view_to_frame
 from workers.recognition.opener import PhotoRefused, check_size
 from workers.recognition.shared_photo import SharedPhoto
 
@@ -65,8 +64,8 @@ class OpenerProcess:
     def pid(self) -> int | None:
         return self._child.pid
 
-    def open(self, photo: bytes) -> NDArray[np.uint8]:
-        """Upright RGB, uint8 [height, width, 3]; it holds until the next photo, or `give_back`.
+    def open(self, photo: bytes, view: View = WHOLE) -> OpenedPhoto:
+        """What is wanted of the photo; its pixels hold until the next one, or `give_back`.
 
         Raises `PhotoRefused` as `open_photo` does, besides with `image_too_costly` when a budget does not
         suffice, and `OpenerUnavailable`."""
@@ -75,7 +74,10 @@ class OpenerProcess:
         self._shared.write_photo(photo)
         try:
             answer: dict[str, Any] = self._child.call(
-                "open", len(photo), timeout_s=self._budget.timeout_s, start_timeout_s=_START_TIMEOUT_S
+                "open",
+                {"photo_bytes": len(photo), "view": view_to_frame(view)},
+                timeout_s=self._budget.timeout_s,
+                start_timeout_s=_START_TIMEOUT_S,
             )
         except ChildTimedOut as error:
             raise _too_slow() from error
@@ -87,7 +89,7 @@ class OpenerProcess:
             raise OpenerUnavailable(str(failure)) from failure
         if "code" in answer:
             raise PhotoRefused(answer["code"], answer["detail"])
-        return self._shared.pixels(answer["height_px"], answer["width_px"])
+        return opened_from_frame(answer, self._shared.pixels(*answer["shape"]))
 
     def give_back(self) -> None:
         """Return to the system what a large photo took: when nobody needs its pixels any more."""

@@ -1,7 +1,7 @@
 """From photos to templates: open, detect, crop, judge, embed."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,21 +18,18 @@ from workers.recognition.analysis import (
     Refusal,
     UnusableFace,
 )
-from workers.recognition.crop import crop_face
 from workers.recognition.detector import DetectedFace, Detector
 from workers.recognition.devices import encoder_on
 from workers.recognition.encoder import Encoder, Templates
 from workers.recognition.facenet_weights import FaceNetWeights
 from workers.recognition.judging import judged_each, judged_templates, searchable
+from workers.recognition.looking import Looking, OpenPhoto
+from workers.recognition.opened_photo import of_pixels
 from workers.recognition.opener import PhotoRefused
 from workers.recognition.parameters import CROP_SIDE_PX
 from workers.recognition.projection import TEMPLATE_DIMENSIONS
 from workers.recognition.quality import measure, refusal
 from workers.recognition.weights import ModelFiles
-
-OpenPhoto = Callable[[bytes], NDArray[np.uint8]]
-"""From the bytes of a photo to upright RGB pixels, which need to hold only until the next photo; raises
-`PhotoRefused`."""
 
 
 class SelfTestFailed(Exception):
@@ -98,7 +95,7 @@ class FacePipeline:
         """Try the model on made pictures; raises `SelfTestFailed` when its answers cannot be templates."""
         generator = np.random.default_rng(0)
         pictures = generator.integers(0, 256, (2, CROP_SIDE_PX, CROP_SIDE_PX, 3), dtype=np.uint8)
-        self._detector.detect(pictures[0])
+        self._detector.detect(of_pixels(pictures[0]))
         first, second = (self._embed(list(pictures)).vectors for _ in range(2))
         if first.shape != (2, TEMPLATE_DIMENSIONS) or not np.isfinite(first).all():
             raise SelfTestFailed("the model gives no templates")
@@ -119,29 +116,38 @@ class FacePipeline:
     def _prepare(self, request: PhotoRequest) -> _Prepared | Detection | Refusal:
         started_s = self._clock.monotonic_s()
         try:
-            pixels = self._open_photo(request.photo)
+            photo = Looking(request, self._detector, self._open_photo, self._clock)
+            prepared = self._looked_at(request, photo)
         except PhotoRefused as refused:
             return Refusal(refused.code, refused.detail)
-        opened_ms = self._since_ms(started_s)
-        started_s = self._clock.monotonic_s()
-        height, width = pixels.shape[:2]
-        detected = self._detector.detect(pixels)
-        crops = [crop_face(pixels, face.box) for face in detected]
-        faces = [_face(face, crop) for face, crop in zip(detected, crops, strict=True)]
+        if not isinstance(prepared, Refusal):
+            opened_ms = round(photo.opened_s * 1000, 2)
+            detected_ms = round(self._since_ms(started_s) - opened_ms, 2)
+            prepared.timings_ms.update(open=opened_ms, detect=detected_ms)
+        return prepared
+
+    def _looked_at(self, request: PhotoRequest, photo: Looking) -> _Prepared | Detection | Refusal:
+        width, height, policy = photo.width_px, photo.height_px, request.quality
+        detected = photo.faces()
+        # Of a probe it is the first face that counts: of the others, no more is to be known unless that is
+        # refused.
+        counting = detected[:1] if request.purpose == "probe" and not request.all_faces else detected
+        crops = photo.crops(counting)
+        faces = [_face(face, crop) for face, crop in zip(counting, crops, strict=True)]
         if request.purpose == "detection":
-            judged = judged_each(faces, request.quality, width, height)
-            return Detection(width, height, judged, {"open": opened_ms, "detect": self._since_ms(started_s)})
-        refused = refusal(faces, request.purpose, request.quality, width, height)
+            return Detection(width, height, judged_each(faces, policy, width, height), {})
+        refused = refusal(faces, request.purpose, policy, width, height)
         wanted = [0] if refused is None else []
         unusable: tuple[UnusableFace, ...] = ()
         if request.all_faces and request.purpose == "probe":
             # Each face for itself: one of them being bad is no reason to leave out the others.
-            wanted, unusable = searchable(faces, request.quality, width, height)
+            wanted, unusable = searchable(faces, policy, width, height)
         if refused is not None and not wanted:
+            others = detected[len(faces) :]
+            faces += [_face(face, crop) for face, crop in zip(others, photo.crops(others), strict=True)]
             return Refusal(*refused, tuple(faces))
-        timings_ms = {"open": opened_ms, "detect": self._since_ms(started_s)}
         chosen, their_crops = tuple(faces[i] for i in wanted), tuple(crops[i] for i in wanted)
-        return _Prepared(request.quality, width, height, chosen, their_crops, timings_ms, unusable)
+        return _Prepared(policy, width, height, chosen, their_crops, {}, unusable)
 
     def _embed(self, crops: Sequence[NDArray[np.uint8]]) -> Templates:
         shape = (len(crops), CROP_SIDE_PX, CROP_SIDE_PX, 3)

@@ -13,7 +13,7 @@ from workers.recognition.mtcnn_networks import UNSEEN
 CELL_PX: Final = 12
 """What the first network looks at, and so the smallest face at scale 1."""
 STRIDE_PX: Final = 2
-_FACTOR: Final = 0.709
+PYRAMID_FACTOR: Final = 0.709
 """Each level has half the area of the one before."""
 _ROUNDED_TO_PX: Final = 64
 """Canvases come in few sizes: the network is prepared anew for each, which takes longer than its answer."""
@@ -78,7 +78,7 @@ def _scales(height: int, width: int, min_face_px: float) -> list[float]:
     scale = CELL_PX / min_face_px
     while min(height, width) * scale >= CELL_PX:
         scales.append(scale)
-        scale *= _FACTOR
+        scale *= PYRAMID_FACTOR
     return scales
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from infra.child import Handlers, child_main
 from schemas.recognition import PhotoLimits
+from workers.recognition.opened_photo import of_pixels, opened_to_frame
 from workers.recognition.shared_photo import SharedPhoto
 
 
@@ -21,14 +22,15 @@ from workers.recognition.shared_photo import SharedPhoto
 def stand_in(arguments: Mapping[str, Any]) -> Generator[Handlers]:
     shared = SharedPhoto(arguments["memory_fd"], PhotoLimits.model_validate(arguments["limits"]))
 
-    def open_one(photo_bytes: int) -> Mapping[str, int]:
-        photo = shared.read_photo(photo_bytes)
-        shared.write_pixels(np.full((1, 1, 3), 128, np.uint8))
+    def open_one(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        photo = shared.read_photo(asked["photo_bytes"])
+        grey = of_pixels(np.full((1, 1, 3), 128, np.uint8))
+        shared.write_pixels(grey.pixels)
         if photo == b"hang":
             time.sleep(3600)
         if photo == b"die":
             os.kill(os.getpid(), signal.SIGSEGV)
-        return {"height_px": 1, "width_px": 1}
+        return opened_to_frame(grey)
 
     yield {"open": open_one}
 

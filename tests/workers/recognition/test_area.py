@@ -31,9 +31,10 @@ def test_parts_of_several_pictures_at_once() -> None:
     places = np.array([0, 2, 0, 1, 3])
     rectangles = np.array([[3, 4, 50, 30], [0, 0, 48, 64], [89, 36, 90, 37], [0, 0, 1, 1], [1, 0, 3, 2000]])
     patches = AreaTables(pictures()).patches(places, rectangles, 24)
-    for patch, place, (left, top, right, bottom) in zip(patches, places, rectangles, strict=True):
-        expected = theirs(pictures()[place][top:bottom, left:right], 24, 24)
-        np.testing.assert_allclose(patch, expected, atol=1e-5)
+    for number, patch in enumerate(patches):
+        left, top, right, bottom = (int(edge) for edge in rectangles[number])
+        pixels = pictures()[int(places[number])]
+        np.testing.assert_allclose(patch, theirs(pixels[top:bottom, left:right], 24, 24), atol=1e-5)
 
 
 def test_white_does_not_overflow() -> None:

@@ -14,6 +14,7 @@ from schemas.recognition import Box, PhotoLimits
 from scripts.photos import Photos
 from workers.recognition.detector import Detector
 from workers.recognition.mtcnn import Cascade, Picture
+from workers.recognition.opened_photo import of_pixels
 from workers.recognition.opener import open_photo
 from workers.recognition.prominence import prominence
 
@@ -30,11 +31,11 @@ def test_pictures_without_a_face_have_none(detector: Detector, size: tuple[int, 
     pixels = np.full((height, width, 3), 255 if content == "white" else 0, np.uint8)
     if content == "noise":
         pixels = np.random.default_rng(0).integers(0, 256, pixels.shape, dtype=np.uint8)
-    assert detector.detect(pixels) == []
+    assert detector.detect(of_pixels(pixels)) == []
 
 
 def photo(path: Path) -> NDArray[np.uint8]:
-    return open_photo(path.read_bytes(), PhotoLimits())
+    return open_photo(path.read_bytes(), PhotoLimits()).pixels
 
 
 def all_of(photos: Photos) -> list[Path]:
@@ -64,7 +65,7 @@ def test_a_reduced_photo_gives_the_same_face_at_full_size(photos: Photos, detect
     small = photo(photos.people["Barack Obama"][0])
     height, width = small.shape[:2]
     large = np.array(Image.fromarray(small).resize((width * 4, height * 4), Image.Resampling.BICUBIC))
-    one, other = detector.detect(small)[0], detector.detect(large)[0]
+    one, other = detector.detect(of_pixels(small))[0], detector.detect(of_pixels(large))[0]
     for name in ("x", "y", "width", "height"):
         assert getattr(other.box, name) / 4 == pytest.approx(getattr(one.box, name), abs=0.06 * one.box.width)
     assert other.landmarks.nose.x / 4 == pytest.approx(one.landmarks.nose.x, abs=0.06 * one.box.width)
@@ -72,7 +73,7 @@ def test_a_reduced_photo_gives_the_same_face_at_full_size(photos: Photos, detect
 
 @pytest.mark.system
 def test_landmarks_lie_as_in_the_picture(photos: Photos, detector: Detector) -> None:
-    face = detector.detect(photo(photos.people["Barack Obama"][0]))[0]
+    face = detector.detect(of_pixels(photo(photos.people["Barack Obama"][0])))[0]
     points, box = face.landmarks, face.box
     assert box.x < points.left_eye.x < points.nose.x < points.right_eye.x < box.x + box.width
     assert box.y < points.left_eye.y < points.nose.y < points.mouth_left.y < box.y + box.height
@@ -88,7 +89,7 @@ def test_faces_come_by_prominence(photos: Photos, detector: Detector) -> None:
     scene = Image.new("RGB", (1000, 600))
     scene.paste(corner, (0, 0))
     scene.paste(centre, (350, 110))
-    faces = detector.detect(np.array(scene))
+    faces = detector.detect(of_pixels(np.array(scene)))
     assert len(faces) == 2
     assert faces[0].box.x > 350 > faces[1].box.x
 

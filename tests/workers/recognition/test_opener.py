@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from schemas.recognition import PhotoLimits
+from workers.recognition.opened_photo import View
 from workers.recognition.opener import PhotoRefused, open_photo
 
 LIMITS = PhotoLimits(max_bytes=1_000_000, max_pixels=1_000_000)
@@ -106,7 +107,7 @@ def cmyk(*, adobe: bool) -> bytes:
     ],
 )  # fmt: skip
 def test_every_mode_becomes_rgb(data: bytes, expected: tuple[int, int, int]) -> None:
-    pixels = open_photo(data, LIMITS)
+    pixels = open_photo(data, LIMITS).pixels
     assert pixels.shape == (HEIGHT, WIDTH, 3)
     assert pixels.dtype == np.uint8
     assert np.abs(pixels.astype(int) - expected).max() <= 3
@@ -142,7 +143,7 @@ def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     exif[0x0112] = orientation
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](corner_mark())))
     options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
-    pixels = open_photo(encoded(stored, kind, exif=exif, **options), LIMITS)
+    pixels = open_photo(encoded(stored, kind, exif=exif, **options), LIMITS).pixels
     assert pixels.shape == (HEIGHT, WIDTH, 3)
     assert np.abs(pixels.astype(int) - corner_mark()).mean() < 8
 
@@ -152,14 +153,14 @@ def test_an_orientation_that_does_not_exist_is_ignored(orientation: int) -> None
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(Image.fromarray(corner_mark()), exif=exif)
-    assert np.array_equal(open_photo(data, LIMITS), corner_mark())
+    assert np.array_equal(open_photo(data, LIMITS).pixels, corner_mark())
 
 
 def test_broken_exif_does_not_cost_the_photo() -> None:
     data = encoded(
         Image.fromarray(corner_mark()), "JPEG", quality=100, exif=b"Exif\0\0MM\0*\0\0\xff\xff broken"
     )
-    assert open_photo(data, LIMITS).shape == (HEIGHT, WIDTH, 3)
+    assert open_photo(data, LIMITS).pixels.shape == (HEIGHT, WIDTH, 3)
 
 
 def test_of_several_pictures_the_first_is_taken() -> None:
@@ -168,7 +169,7 @@ def test_of_several_pictures_the_first_is_taken() -> None:
     several = encoded(first, "MPO", save_all=True, append_images=[second], quality=100)
     assert several.startswith(b"\xff\xd8\xff")
     for data in (animated, several):
-        assert np.abs(open_photo(data, LIMITS).astype(int) - RED).max() <= 3
+        assert np.abs(open_photo(data, LIMITS).pixels.astype(int) - RED).max() <= 3
 
 
 def refusal_of(data: bytes, limits: PhotoLimits = LIMITS) -> str:
@@ -203,7 +204,7 @@ def test_limits_are_checked_before_decoding() -> None:
     assert refusal_of(b"\0" * 101, PhotoLimits(max_bytes=100)) == "image_too_large"
     data = encoded(noise(100, 80))
     exact = PhotoLimits(max_bytes=len(data), max_pixels=8_000)
-    assert open_photo(data, exact).shape == (80, 100, 3)
+    assert open_photo(data, exact).pixels.shape == (80, 100, 3)
     assert refusal_of(data, PhotoLimits(max_bytes=len(data) - 1)) == "image_too_large"
     # Of a photo that is too large nothing but the header is looked at: the rest may be missing.
     assert refusal_of(data[:100], PhotoLimits(max_pixels=7_999)) == "image_dimensions"
@@ -212,7 +213,7 @@ def test_limits_are_checked_before_decoding() -> None:
 @pytest.mark.parametrize(("width", "height"), [(19, 100), (100, 19), (1, 1)])
 def test_a_photo_must_have_20_px_a_side(width: int, height: int) -> None:
     assert refusal_of(encoded(noise(width, height))) == "image_dimensions"
-    assert open_photo(encoded(noise(20, 20)), LIMITS).shape == (20, 20, 3)
+    assert open_photo(encoded(noise(20, 20)), LIMITS).pixels.shape == (20, 20, 3)
 
 
 @pytest.mark.parametrize("side", [10_000, 40_000])
@@ -236,6 +237,75 @@ def test_damaged_bytes_are_opened_or_refused_and_nothing_else(original: bytes, d
     for _ in range(data.draw(st.integers(1, 8))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(PhotoRefused):
-        pixels = open_photo(bytes(damaged), LIMITS)
+        pixels = open_photo(bytes(damaged), LIMITS).pixels
         assert pixels.ndim == 3
         assert pixels.shape[2] == 3
+
+
+def large_mark() -> Image.Image:
+    """What `corner_mark` shows, large enough to be decoded at a reduced size, and of no even size."""
+    return Image.fromarray(corner_mark()).resize((WIDTH * 20 + 3, HEIGHT * 20 + 5), Image.Resampling.NEAREST)
+
+
+@pytest.mark.parametrize(
+    ("least_side_px", "reduction"), [(964, 1), (482, 1), (481, 2), (241, 2), (240, 4), (100, 8), (1, 8)]
+)
+def test_a_jpeg_is_decoded_no_larger_than_is_asked(least_side_px: float, reduction: int) -> None:
+    whole = open_photo(encoded(large_mark(), "JPEG"), LIMITS)
+    opened = open_photo(encoded(large_mark(), "JPEG"), LIMITS, View(least_side_px))
+    assert opened.pixels.shape[:2] == (-(-645 // reduction), -(-963 // reduction))
+    assert (opened.width_px, opened.height_px) == (whole.width_px, whole.height_px) == (963, 645)
+    assert opened.scale == pytest.approx((reduction, reduction), rel=0.01)
+    assert opened.full_size == (reduction == 1)
+    fewer = whole.pixels[reduction // 2 :: reduction, reduction // 2 :: reduction].astype(int)
+    assert np.abs(opened.pixels[: len(fewer), : fewer.shape[1]] - fewer).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_reduced_part_lies_where_it_does_in_the_upright_photo(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](np.asarray(large_mark()))))
+    data = encoded(stored, "JPEG", quality=95, exif=exif)
+    view = View(400, (400.0, 21.0, 700.0, 400.0))
+    opened = open_photo(data, LIMITS, view)
+    assert (opened.width_px, opened.height_px) == (963, 645)
+    assert opened.pixels.shape[:2] == (191, 151)
+    assert (opened.left_px, opened.top_px) == pytest.approx((400, 20), abs=1)
+    # The red quarter ends 81 px to the right of where the part begins, and 300 px below.
+    colours = [opened.pixels[y, x].tolist() for y, x in ((60, 20), (60, 100), (180, 20), (180, 100))]
+    expected = [[255, 0, 0], [0, 0, 255], [0, 0, 0], [0, 0, 0]]
+    assert np.abs(np.array(colours) - expected).max() < 40
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_every_kind_of_jpeg_is_decoded_reduced(mode: str, progressive: bool) -> None:
+    image = Image.new("RGB", (900, 700), RED).convert(mode)
+    data = encoded(image, "JPEG", quality=95, progressive=progressive)
+    opened = open_photo(data, LIMITS, View(400))
+    assert opened.pixels.shape == (350, 450, 3)
+    assert np.abs(opened.pixels.astype(int) - open_photo(data, LIMITS).pixels[0, 0]).max() <= 3
+
+
+def test_a_part_of_a_png_comes_at_full_size() -> None:
+    image = noise(300, 200).convert("RGBA")
+    whole = open_photo(encoded(image), LIMITS)
+    opened = open_photo(encoded(image), LIMITS, View(50, (10.2, 20.0, 60.0, 300.0)))
+    assert (opened.scale, opened.left_px, opened.top_px) == ((1, 1), 10, 20)
+    assert np.array_equal(opened.pixels, whole.pixels[20:, 10:60])
+
+
+def test_of_several_pictures_the_first_is_reduced() -> None:
+    first, second = Image.new("RGB", (900, 700), RED), Image.new("RGB", (900, 700), GREY)
+    data = encoded(first, "MPO", save_all=True, append_images=[second], quality=95)
+    opened = open_photo(data, LIMITS, View(400))
+    assert opened.pixels.shape == (350, 450, 3)
+    assert np.abs(opened.pixels.astype(int) - RED).max() <= 3
+
+
+def test_a_photo_that_is_cut_off_is_corrupt_at_any_size() -> None:
+    data = encoded(noise(500, 400), "JPEG")
+    with pytest.raises(PhotoRefused) as raised:
+        open_photo(data[: len(data) // 2], LIMITS, View(100))
+    assert raised.value.code == "corrupt_image"

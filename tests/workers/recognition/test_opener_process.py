@@ -91,7 +91,7 @@ def opener() -> Iterator[OpenerProcess]:
 def test_pixels_are_those_of_the_opener_itself(opener: OpenerProcess) -> None:
     jpeg = encoded(noise(333, 222), "JPEG")
     for photo in (GOOD, jpeg, GOOD):
-        assert np.array_equal(opener.open(photo), open_photo(photo, LIMITS))
+        assert np.array_equal(opener.open(photo).pixels, open_photo(photo, LIMITS).pixels)
 
 
 def test_hostile_files_are_refused_and_the_opener_lives_on(opener: OpenerProcess) -> None:
@@ -113,7 +113,7 @@ def test_the_largest_photo_is_opened_and_its_memory_returned(opener: OpenerProce
     before = process.memory_info().rss
     photo = encoded(Image.new("RGB", (7060, 7060)), "PNG")
     assert len(photo) < 200_000
-    pixels = opener.open(photo)
+    pixels = opener.open(photo).pixels
     assert pixels.shape == (7060, 7060, 3)
     assert not pixels.any()
     opener.open(GOOD)

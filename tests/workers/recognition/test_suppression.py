@@ -14,7 +14,7 @@ def test_the_choice_is_torchvisions(count: int, most: float) -> None:
     generator = np.random.default_rng(count)
     corners = generator.integers(0, 60, (count, 2))
     boxes = np.concatenate([corners, corners + generator.integers(5, 30, (count, 2))], 1).astype(np.float32)
-    scores = generator.integers(0, 50, count).astype(np.float32) / 50  # with ties
+    scores = (generator.integers(0, 50, count) / 50).astype(np.float32)  # with ties
     groups = generator.integers(0, 3, count)
     kept = best_of_overlapping(boxes, scores, groups, Overlap(most))
     theirs = [
