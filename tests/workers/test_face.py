@@ -392,7 +392,7 @@ class TestAllFaces:
         matched: list[bool] = []
         for strangers in ((), (7, 8, 9)):
             faces = (ada, *(AnalysedFace(FACE, person(number)) for number in strangers))
-            job = await desk.search(Analysis(640, 480, faces, TIMINGS), face="all")
+            job = await desk.search(Analysis(640, 480, faces, TIMINGS, engine=ENGINE), face="all")
             matched.append(SearchResult.model_validate_json(await desk.answer(job)).matched)
         assert matched == [True, False]
 

@@ -18,6 +18,7 @@ from infra.keys.master import MasterKey
 from infra.opening import open_services
 from infra.repositories.access_log import LogFilter
 from infra.repositories.claims import Claimant
+from infra.seen import Seen
 from infra.services import Services
 from infra.settings import Settings
 from infra.starting import started
@@ -172,13 +173,15 @@ async def test_nothing_is_dropped_or_swept_for_its_age_and_nothing_done_twice(
 
 @pytest.mark.parametrize("machines", [(1, -1)], indirect=True, ids=["ingress+1-worker-1"])
 async def test_a_worker_is_seen_by_its_signs_whatever_time_it_writes_on_them(machines: Machines) -> None:
-    async def ready() -> dict[str, str]:
-        return {"model": "ready", "index": "ready"}
+    answers = {"model": "ready", "index": "ready"}
+
+    async def ready() -> Seen:
+        return Seen(answers)
 
     seen = WorkersSeen(machines.ingress)
     async with present(machines.worker, ("face", "registrar"), ready):
         await seen.look()
         async with asyncio.timeout(_PATIENCE_S):
-            while await seen.parts() != {"model": "ready", "index": "ready"}:  # its next sign, in seconds
+            while (await seen.state()).parts != answers:  # its next sign, in seconds
                 await seen.look()
                 await asyncio.sleep(0)
