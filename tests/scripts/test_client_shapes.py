@@ -65,6 +65,8 @@ def differences(where: str, shape: Any, served: Any) -> list[str]:
         return differences(where, get_args(shape)[0], get_args(served)[0])
     if get_origin(shape) is Literal and issubclass(served, Enum):
         return [] if set(get_args(shape)) == {one.value for one in served} else [where]
+    if isinstance(served, type) and issubclass(served, BaseModel):
+        return [] if get_origin(shape) is dict else [where]
     numbers = {float, int, bool}
     return [where] if (shape in numbers or served in numbers) and shape is not served else []
 

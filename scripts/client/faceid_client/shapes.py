@@ -113,6 +113,7 @@ class Enrolment(_Done, _Person):
     quality: Quality
     reference: Comparison | None
     model: dict[str, str]
+    engine: dict[str, str] | None
 
 
 class Candidate(_Person, Comparison):
@@ -147,6 +148,7 @@ class Search(_Done, _Found):
     results: list[FaceFound] | None
     gallery_size: int
     model: dict[str, str]
+    engine: dict[str, str] | None
 
 
 class Verification(_Done, Comparison):
@@ -162,6 +164,7 @@ class Verification(_Done, Comparison):
     face: Face
     other_face: Face | None
     model: dict[str, str]
+    engine: dict[str, str] | None
 
 
 class Detection(_Done):
