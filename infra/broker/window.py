@@ -80,6 +80,7 @@ class Window:
         self._breaker = Breaker(policy.backoff, clock, self._tasks, on_probe=self._ring)
         self._preparation = Preparation(group, policy, attempts, self._breaker, self._turns)
         self._subscription: Subscription | None = None
+        self._lost_meanwhile: set[int] = set()
         self._stopping = False
 
     async def __aenter__(self) -> Self:
@@ -183,6 +184,7 @@ class Window:
     def _let_go(self, partitions: Collection[int]) -> None:
         if self._subscription is None:
             return
+        self._lost_meanwhile.update(partitions)
         dropped = self._lanes.drop(partitions)
         for entry in dropped:
             self._turns.release(entry)
@@ -193,6 +195,7 @@ class Window:
     async def _fetch(self, subscription: Subscription) -> None:
         while True:
             await self._until_room()
+            self._lost_meanwhile.clear()
             # What arrives after `stop` is not handed out, and so goes to the next member.
             deliveries = await self._breaker.insist(
                 lambda: subscription.fetch(
@@ -201,8 +204,13 @@ class Window:
                     wait_s=_FETCH_WAIT_S,
                 )
             )
+            # What was on its way here when its partition went would be begun before what came earlier, was
+            # out, and is given back only now.
+            late = [delivery for delivery in deliveries if delivery.partition in self._lost_meanwhile]
+            subscription.give_back(late)
             for delivery in deliveries:
-                self._lanes.admit(delivery)
+                if delivery.partition not in self._lost_meanwhile:
+                    self._lanes.admit(delivery)
 
     async def _until_room(self) -> None:
         while True:
