@@ -30,6 +30,7 @@ from infra.sqlite.writer import Statistics
 from infra.telemetry import configure_logging
 from scripts.bench.embedding import embedding_times
 from scripts.bench.plain_network import plain_network
+from scripts.bench.seeing import Seeing, seeing
 from scripts.photos import prepare_photos
 from scripts.serve import RunningService, running_service
 from scripts.service_process import ServiceProcess
@@ -88,6 +89,8 @@ class SpeedReport:
     commits_a_search: float
     synced_commits_a_search: float
     sync_ms: Spread
+    seeing: list[Seeing]
+    """Opening and detecting alone, of photos of several sizes."""
 
 
 def speed_command(settings: Settings, console: Console, *, searches: int, as_json: bool) -> None:
@@ -113,6 +116,7 @@ def speed_command(settings: Settings, console: Console, *, searches: int, as_jso
             commits_a_search=commits,
             synced_commits_a_search=synced,
             sync_ms=Spread.of(_syncs(home)),
+            seeing=seeing(settings, photos.people["Barack Obama"][0], searches),
         )
     _print(report, console, as_json=as_json)
 
@@ -261,3 +265,8 @@ def _print(report: SpeedReport, console: Console, *, as_json: bool) -> None:
         "wait for the disk; "
         f"one sync on this disk: {report.sync_ms.median_ms:.2f} ms."
     )
+    for found in report.seeing:
+        console.print(
+            f"Open, detect and crop, {found.photo}: {found.service_ms:.1f} ms, plain script "
+            f"{found.plain_ms:.1f} ms; {found.ratio:.1f} times as fast."
+        )

@@ -64,7 +64,7 @@ class _Tensor:
             numbers
         ):
             raise NotAStateFile("a tensor reaches beyond its storage")
-        return np.ascontiguousarray(np.lib.stride_tricks.as_strided(numbers, self._shape, steps))
+        return np.lib.stride_tricks.as_strided(numbers, self._shape, steps).copy()
 
 
 class _Plain(pickle.Unpickler):
