@@ -19,7 +19,8 @@ class Calibration(BaseModel):
     """What scores mean for one model: aggregate numbers only, made by `faceid calibrate`.
 
     `minus_ln_fmr` holds the natural logarithm of the share of pairs of different people that score at least
-    so much (negated, so that it rises); beyond its end FMR falls by `tail_slope` a unit of score. `ln_lr`
+    so much (negated, so that it rises); beyond its end FMR is taken to fall
+    on exponentially, by `tail_slope` a unit of score. `ln_lr`
     holds the logarithm of the likelihood ratio and never falls; above its end it stays what it is there,
     which is the least that the data support. `fnmr_table` holds the share of pairs of one person that
     score below; each person weighs the same, however many photos there are of them (one person of LFW has two

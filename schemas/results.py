@@ -24,7 +24,7 @@ class Comparison(Answer):
     fmr: float
     """The share of comparisons of two different people that score at least so much."""
     extrapolated: bool
-    """The rates lie beyond the calibration's data and are upper bounds."""
+    """The rates lie beyond the calibration's data: the tail of a distribution was taken to go on."""
 
 
 class EnrolResult(Answer):

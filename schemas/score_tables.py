@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A rate of errors. Beyond the data that it was measured on it is an upper bound (`extrapolated`)."""
+    """A rate of errors. Beyond the data that it was measured on it is `extrapolated`."""
 
     value: float
     extrapolated: bool

@@ -33,8 +33,10 @@ Floats = NDArray[np.float64]
 _STEP: Final = 0.01
 """From knot to knot of the tables, and the width of the histograms' bins."""
 _EDGES: Final[Floats] = np.round(np.arange(-1, 1 + _STEP / 2, _STEP), 2)
-_LEAST_PAIRS: Final = 50
+_LEAST_PAIRS: Final = 100
 """The table of FMR ends where fewer pairs than this score higher; beyond, a few wrong labels decide."""
+_TAIL: Final = 10.0
+"""The tail goes on as steeply as FMR fell over this factor at the end of the table: over its last decade."""
 _GENUINE_BANDWIDTH: Final = 0.025
 """Of the kernel that smooths the genuine scores. The impostors are so many that they need none."""
 _DECIMALS: Final = 4
@@ -106,18 +108,17 @@ def pair_scores(templates: NDArray[np.float32], people: NDArray[np.intp]) -> Sco
 def false_match_table(impostor: Floats) -> tuple[ScoreTable, float]:
     """-ln FMR over the score, and how fast FMR falls beyond the table's end.
 
-    That is as fast as the shallowest line from the end to any rarer score that was met: an upper bound on all
-    that was measured."""
+    That is an exponential tail with the slope of the table's last decade, as peaks over a threshold are
+    modelled (a generalized Pareto distribution of shape 0). Scores of impostors fall off ever faster the
+    higher they are, so it overstates FMR as long as nothing new sets in beyond what was measured. The few
+    pairs beyond are not asked: of LFW's, many are one person under two spellings of a name, or twins."""
     survivors = np.append(impostor[::-1].cumsum()[::-1], 0)
     first = int(np.flatnonzero(survivors == survivors[0])[-1])
     end = int(np.flatnonzero(survivors >= _LEAST_PAIRS)[-1])
-    rarer = np.flatnonzero(survivors > 0)
-    rarer = rarer[rarer > end]
-    slopes = np.log(survivors[end] / survivors[rarer]) / (_EDGES[rarer] - _EDGES[end])
-    # Without any rarer score the last of the table is taken to go on.
-    before = math.log(survivors[end - 1] / survivors[end]) / _STEP
+    begin = min(int(np.flatnonzero(survivors >= _TAIL * survivors[end])[-1]), end - 1)
+    slope = math.log(survivors[begin] / survivors[end]) / (_EDGES[end] - _EDGES[begin])
     values = np.log(survivors[0] / survivors[first : end + 1])
-    return _table(_EDGES[first], values), round(float(min(slopes, default=before)), _DECIMALS)
+    return _table(_EDGES[first], values), round(slope, _DECIMALS)
 
 
 def false_non_match_table(genuine: Floats) -> ScoreTable:

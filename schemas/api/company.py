@@ -34,7 +34,8 @@ class OperatingPointAnswer(Answer):
     fpir: float
     """The share of strangers who are taken for somebody at that score."""
     extrapolated: bool
-    """Whether `fpir` lies beyond the data it was measured on, and so is an upper bound."""
+    """Whether `fpir` lies beyond the data it was measured on, so that the tail of a distribution was taken
+    to go on."""
     expected_miss_rate: float | None
     """The share of photos of a person with one face enrolled that score less; more faces miss less. Null
     where it was not measured."""
