@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas.calibration import Calibration
+from schemas.scoring import MatchPolicy, decide
 from workers.recognition.model import calibrated_model, calibration_path, known_model
 from workers.recognition.parameters import PIPELINE, PROJECTION_RECIPE
 from workers.recognition.preparation import CASIA_TENSORS_SHA256
@@ -81,3 +82,12 @@ def test_a_model_without_its_calibration_is_not_used(calibrations: Path) -> None
     calibrations.write_text("{}")
     with pytest.raises(WeightsError, match="cannot be read"):
         calibrated_model(files())
+
+
+def test_among_a_million_people_some_score_is_enough() -> None:
+    calibration = known_model("casia-webface").calibration
+    point = MatchPolicy().operating_point(calibration, 1_000_000)
+    assert point.score is not None
+    assert point.score < 0.9
+    (mate,) = decide(calibration, [point.score + 0.01], 1_000_000, point)
+    assert mate.accepted
