@@ -1,7 +1,7 @@
 # The program's images, one a target:
 #
-#   docker build --target ingress     -t faceid-ingress .        HTTPS alone: no model, no torch
-#   docker build --target worker      -t faceid-worker .         whatever works on jobs, on the processor
+#   docker build --target ingress     -t faceid-ingress .        HTTPS alone: no model
+#   docker build --target worker      -t faceid-worker .         whatever works on jobs, on the processor: no torch
 #   docker build --target worker-cuda -t faceid-worker-cuda .    the same on an NVIDIA GPU (the host brings the driver)
 #
 # Each runs as user 10001 on a read-only root: what is written goes to /var/lib/faceid and TMPDIR, which are mounted.
@@ -24,25 +24,17 @@ COPY requirements/ingress.lock requirements/
 RUN --mount=type=cache,target=/var/cache/uv \
     uv pip sync --python /opt/venv --require-hashes --no-build --compile-bytecode requirements/ingress.lock
 
+# Without PyTorch, which a processor has no use for.
 FROM installer AS worker-packages
-# The registry's torch for Linux is the CUDA build, with 4 GB of NVIDIA's libraries that it does not load without:
-# both workers have it. `--build-arg TORCH_BACKEND=cpu` takes torch and torchvision, in the same versions, from
-# PyTorch's own index instead, for an image of about 1 GB; the lock has no hashes of those two, so only their
-# versions are checked then.
-ARG TORCH_BACKEND=
 COPY requirements/worker.lock requirements/
 RUN --mount=type=cache,target=/var/cache/uv \
-    set -eu; \
-    if [ -z "$TORCH_BACKEND" ]; then \
-        uv pip sync --python /opt/venv --require-hashes --no-build --compile-bytecode requirements/worker.lock; \
-    else \
-        awk '/^[a-z]/ { kept = $0 !~ /^(torch|torchvision|triton|nvidia-[a-z0-9-]*|cuda-[a-z]*)==/ } kept' \
-            requirements/worker.lock >requirements/without-torch.lock; \
-        torch=$(sed -nE 's/^(torch|torchvision)==([^ ]*) .*/\1==\2/p' requirements/worker.lock); \
-        uv pip sync --python /opt/venv --require-hashes --no-build --compile-bytecode requirements/without-torch.lock; \
-        uv pip install --python /opt/venv --no-deps --only-binary :all: --compile-bytecode \
-            --torch-backend "$TORCH_BACKEND" $torch; \
-    fi
+    uv pip sync --python /opt/venv --require-hashes --no-build --compile-bytecode requirements/worker.lock
+
+# PyTorch for CUDA, with 4 GB of NVIDIA's libraries.
+FROM installer AS worker-cuda-packages
+COPY requirements/worker-cuda.lock requirements/
+RUN --mount=type=cache,target=/var/cache/uv \
+    uv pip sync --python /opt/venv --require-hashes --no-build --compile-bytecode requirements/worker-cuda.lock
 
 # --- The program and its weights -------------------------------------------------------------------------------
 
@@ -94,15 +86,18 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-m", "scripts.alive", "https://127.0.0.1:8443/healthz"]
 CMD ["ingress"]
 
-FROM base AS worker
-ENV FACEID_DEVICE=cpu
-COPY --from=worker-packages /opt/venv /opt/venv
+FROM base AS any-worker
 COPY --from=weights /opt/cache /opt/cache
 EXPOSE 9464
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["python", "-m", "scripts.alive", "http://127.0.0.1:9464/metrics"]
 CMD ["worker"]
 
-FROM worker AS worker-cuda
+FROM any-worker AS worker
+ENV FACEID_DEVICE=cpu
+COPY --from=worker-packages /opt/venv /opt/venv
+
+FROM any-worker AS worker-cuda
 # What NVIDIA's container runtime asks of an image.
 ENV FACEID_DEVICE=cuda NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --from=worker-cuda-packages /opt/venv /opt/venv

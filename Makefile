@@ -76,8 +76,11 @@ lock: environment ## Solve requirements.lock again for the versions in pyproject
 	@# The images' sets begin as the whole one, so that their versions are its versions.
 	@cp requirements.lock requirements/ingress.lock
 	@$(uv_compile) --no-annotate --output-file requirements/ingress.lock requirements/ingress.in
-	@cp requirements.lock requirements/worker.lock
-	@$(uv_compile) --no-annotate --extra traces --output-file requirements/worker.lock pyproject.toml
+	@cp requirements.lock requirements/worker-cuda.lock
+	@$(uv_compile) --no-annotate --extra traces --extra cuda --output-file requirements/worker-cuda.lock pyproject.toml
+	@# On a processor nothing imports PyTorch, though facenet-pytorch, whose data files are read, asks for it.
+	@awk '/^[a-z]/ { kept = $$0 !~ /^(torch|torchvision|triton|nvidia-[a-z0-9-]*|cuda-[a-z]*)==/ } !/^[a-z ]/ || kept' \
+		requirements/worker-cuda.lock >requirements/worker.lock
 	@$(uv_compile) --no-annotate --output-file requirements/secantus.lock requirements/secantus.in
 	@echo "requirements.lock: $$(grep -c '^[a-z].*==' requirements.lock) packages"
 

@@ -18,7 +18,7 @@ OWNERS_PACKAGES = {
 }  # fmt: skip
 NOT_FOR_INGRESS = {
     "facenet-pytorch", "openvino", "pillow", "pip", "psutil", "qdrant-client", "qdrant-edge-py",
-    "safetensors", "setuptools", "torch", "torchvision",
+    "safetensors", "setuptools",
 }  # fmt: skip
 MACHINE_PATH = re.compile(r"(?<![\w.~$})/*-])/(?:work|root|tmp|home|Users)(?![\w-])")
 REGISTRY = re.compile(
@@ -118,7 +118,7 @@ def test_the_lock_is_hashed_and_up_to_date(project_root: Path) -> None:
     assert {name: versions.get(name) for name in pins} == {name: {version} for name, version in pins.items()}
 
 
-@pytest.mark.parametrize("image", ["ingress", "worker"])
+@pytest.mark.parametrize("image", ["ingress", "worker", "worker-cuda"])
 def test_an_image_has_the_locked_versions_and_nothing_that_is_for_development(
     project_root: Path, image: str
 ) -> None:

@@ -82,19 +82,30 @@ def test_the_ingress_image_has_nothing_of_the_workers(stages: dict[str, dockerfi
 
 
 def test_every_package_is_checked_by_its_hash(stages: dict[str, dockerfile.Stage]) -> None:
-    """But for torch of another index, which the lock knows nothing of: asked for, and never by default."""
     commands = [
         command
         for stage in stages.values()
         for words in stage.all("RUN")
-        for command in re.split(r"&&|;|\belse\b|\bthen\b", words)
+        for command in re.split(r"&&|;", words)
         if re.search(r"\bpip (install|sync)\b", command)
     ]
-    assert len(commands) == 5
-    unhashed = [command.strip() for command in commands if HASHED not in command]
-    assert [command.partition(" --")[0] for command in unhashed] == ["uv pip install"]
-    assert '--torch-backend "$TORCH_BACKEND"' in unhashed[0]
-    assert "TORCH_BACKEND=" in dockerfile.whole(stages, "worker-packages").all("ARG")
+    assert len(commands) == 4
+    assert [command for command in commands if HASHED not in command] == []
+
+
+def test_the_image_for_processors_is_that_for_gpus_without_pytorch(project_root: Path) -> None:
+    cpu, cuda = (
+        set(re.findall(r"^([a-z0-9-]+)==", (project_root / "requirements" / lock).read_text(), re.MULTILINE))
+        for lock in ("worker.lock", "worker-cuda.lock")
+    )
+    assert cpu < cuda
+    assert {name.partition("-")[0] for name in cuda - cpu} == {
+        "torch",
+        "torchvision",
+        "triton",
+        "nvidia",
+        "cuda",
+    }
 
 
 def test_what_is_copied_is_sent_to_the_builder_and_nothing_else(
