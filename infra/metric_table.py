@@ -96,6 +96,13 @@ BREAKER: Final = Metric(
     ("topic",),
     read=True,
 )
+STORE_BREAKER: Final = Metric(
+    "faceid_store_breaker_state",
+    "gauge",
+    "Whether a server of this process is silent: 0 no, 1 it is being tried, 2 it is left alone for a moment.",
+    ("store",),
+    read=True,
+)
 
 # The index, the model, and what runs by itself.
 INDEX_FACES: Final = Metric(
@@ -147,6 +154,7 @@ TABLE: Final = (
     LAG_MEASURED,
     IN_FLIGHT,
     BREAKER,
+    STORE_BREAKER,
     INDEX_FACES,
     INDEX_PENDING,
     CHILD_RESTARTS,

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,30 +20,24 @@ from infra.folder_lock import FolderLock
 from infra.keys.company import CompanyKeys
 from infra.keys.from_url import open_key_store
 from infra.keys.master import MasterKey
-from infra.mongodb.address import MongoAddress
-from infra.objects.filesystem import FilesystemObjects
+from infra.metric_table import STORE_BREAKER
 from infra.objects.port import Objects
-from infra.objects.s3_place import S3Place
 from infra.repositories import collections
 from infra.services import Services
 from infra.settings import Settings
 from infra.sqlite.file import SqliteFile
 from infra.starting import started
+from infra.store_adapters import kafka_broker, make_objects, mongo_documents
+from infra.store_breaker import StoreBreaker
 from infra.vectors.edge import EdgeVectors
 from infra.vectors.port import Renewal, Vectors
 from schemas.calibration import Calibration
 from schemas.recognition import ModelStamp
 
 if TYPE_CHECKING:
-    from infra.broker.kafka.broker import KafkaBroker
-    from infra.documents.mongodb import MongoDocuments
-    from infra.objects.s3 import S3Objects
     from infra.vectors.qdrant import QdrantVectors
 
 TEMPLATE_DIMENSIONS = 128
-
-# A message's header, what it says besides the photos in it, and what a dead letter says of a message.
-_AROUND_PHOTOS_BYTES = 256 * 1024
 
 
 @asynccontextmanager
@@ -81,6 +75,8 @@ async def open_services(
             objects=await stores.objects(),
         )
         stack.push_async_callback(services.tracing.close)
+        for store, breaker in stores.breakers.items():
+            stack.enter_context(services.metrics.reading(STORE_BREAKER, breaker.state, store))
         yield services
 
 
@@ -92,6 +88,8 @@ class _Stores:
     clock: Clock
     common: CommonClock
     stack: AsyncExitStack
+    breakers: dict[str, StoreBreaker] = field(default_factory=dict[str, StoreBreaker])
+    """Of the stores that are servers, by role."""
     _file: SqliteFile | None = None
 
     async def documents(self) -> Documents:
@@ -100,7 +98,7 @@ class _Stores:
                 documents = SqliteDocuments(self._sqlite_file())
                 await documents.start(collections.ALL)
             case "mongodb":
-                documents = mongo_documents(self.settings)
+                documents = mongo_documents(self.settings, self._breaker("documents"))
                 await started("documents", lambda: documents.start(collections.ALL), self.clock)
         self.stack.push_async_callback(documents.close)
         return documents
@@ -111,16 +109,20 @@ class _Stores:
                 broker = SqliteBroker(self._sqlite_file(), self.clock)
                 await broker.start(topics.ALL)
             case "kafka":
-                broker = kafka_broker(self.settings, self.common)
+                broker = kafka_broker(self.settings, self.common, self._breaker("broker"))
                 await started("broker", partial(broker.start, topics.ALL), self.clock)
         self.stack.push_async_callback(broker.close)
         return broker
 
     async def objects(self) -> Objects:
-        objects = make_objects(self.settings, self.clock)
+        breaker = self._breaker("objects") if self.settings.objects == "s3" else None
+        objects = make_objects(self.settings, self.clock, breaker)
         self.stack.push_async_callback(objects.close)
         await started("objects", objects.start, self.clock)
         return objects
+
+    def _breaker(self, store: str) -> StoreBreaker:
+        return self.breakers.setdefault(store, StoreBreaker(store))
 
     def _sqlite_file(self) -> SqliteFile:
         """The one file of documents and broker where both are embedded: what belongs together is one
@@ -132,82 +134,6 @@ class _Stores:
             self._file = SqliteFile(self.settings.data_dir / "faceid.sqlite", always_synced=apart)
             self.stack.push_async_callback(self._file.close)
         return self._file
-
-
-def kafka_broker(settings: Settings, clock: CommonClock | None = None) -> "KafkaBroker":
-    """The cluster of the settings, not started."""
-    # Its library is loaded only where it is used.
-    from infra.broker.kafka.address import KafkaAddress  # noqa: PLC0415
-    from infra.broker.kafka.broker import KafkaBroker, KafkaOptions  # noqa: PLC0415
-
-    password = settings.kafka_password
-    address = KafkaAddress(
-        servers=settings.kafka_servers,
-        tls=settings.kafka_tls,
-        ca_file=settings.kafka_ca_file,
-        cert_file=settings.kafka_cert_file,
-        key_file=settings.kafka_key_file,
-        user=settings.kafka_user,
-        password=password.get_secret_value() if password else None,
-    )
-    return KafkaBroker(
-        KafkaOptions(
-            address,
-            prefix=settings.kafka_topic_prefix,
-            replicas=settings.kafka_replicas,
-            max_message_bytes=settings.max_inline_bytes + _AROUND_PHOTOS_BYTES,
-            instance=settings.kafka_instance,
-        ),
-        clock,
-    )
-
-
-def make_objects(settings: Settings, clock: Clock) -> Objects:
-    """The objects adapter that the settings choose, not started."""
-    match settings.objects:
-        case "filesystem":
-            return FilesystemObjects(settings.data_dir / "objects")
-        case "s3":
-            return s3_objects(settings, clock)
-
-
-def s3_objects(settings: Settings, clock: Clock) -> "S3Objects":
-    """The bucket of the settings, not started."""
-    # Its library takes half a second to import.
-    from infra.objects.s3 import S3Objects  # noqa: PLC0415
-
-    place = S3Place(
-        bucket=settings.s3_bucket or "",
-        endpoint=settings.s3_endpoint,
-        region=settings.s3_region,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key,
-        ca_file=settings.s3_ca_file,
-        path_style=settings.s3_path_style,
-        encryption=settings.s3_encryption,
-    )
-    return S3Objects(place, clock)
-
-
-def mongo_documents(settings: Settings) -> "MongoDocuments":
-    """The MongoDB of the settings, not started."""
-    # Its driver takes a while to load.
-    from infra.documents.mongodb import MongoDocuments  # noqa: PLC0415
-    from infra.mongodb.connection import MongoConnection  # noqa: PLC0415
-
-    url = settings.mongodb_url
-    return MongoDocuments(
-        MongoConnection(
-            MongoAddress(
-                url="" if url is None else url.get_secret_value(),
-                database=settings.mongodb_database,
-                role="documents",
-                setting="FACEID_MONGODB_URL",
-                ca_file=settings.mongodb_ca_file,
-                cert_file=settings.mongodb_cert_file,
-            )
-        )
-    )
 
 
 def collection_name(model: ModelStamp) -> str:

@@ -13,10 +13,11 @@ from infra.keys.errors import KeyStoreMissing, MasterKeyMismatch, MasterKeyMissi
 from infra.keys.from_url import open_key_store
 from infra.keys.master import MasterKey
 from infra.keys.store import KeyStore
-from infra.opening import collection_name, kafka_broker, mongo_documents, open_vectors, s3_objects
+from infra.opening import collection_name, open_vectors
 from infra.repositories import collections
 from infra.settings import Settings
 from infra.starting import started
+from infra.store_adapters import kafka_broker, mongo_documents, s3_objects
 from infra.tls.authority import AuthorityFolder
 from infra.tls.hosts import PublicHosts
 from schemas.recognition import ModelStamp

@@ -28,6 +28,7 @@ from infra.mongodb.errors import (
 )
 from infra.mongodb.shape import Document
 from infra.refused import StoreRefused
+from infra.store_breaker import StoreBreaker, StoreLeftAlone
 
 # motor makes its threads when it is imported, five a processor: too few where a call waits for a majority.
 os.environ.setdefault("MOTOR_MAX_WORKERS", "64")
@@ -59,8 +60,9 @@ class MongoConnection:
     whoever calls finds out by reading.
     """
 
-    def __init__(self, address: MongoAddress) -> None:
+    def __init__(self, address: MongoAddress, breaker: StoreBreaker | None = None) -> None:
         self._address = address
+        self._breaker = breaker or StoreBreaker(address.role)
         self._client: AsyncIOMotorClient[Document] | None = None
         self._opening = asyncio.Lock()
         self._calls = asyncio.Semaphore(_CALLS_MAX)
@@ -110,9 +112,12 @@ class MongoConnection:
         database = client[self._address.database]
         timeout_s = timeout_s or CALL_S
         try:
-            async with asyncio.timeout(timeout_s + _QUEUED_S), self._calls:
-                with pymongo.timeout(timeout_s):
-                    return await call(database)
+            with self._breaker.call(_is_silence):
+                async with asyncio.timeout(timeout_s + _QUEUED_S), self._calls:
+                    with pymongo.timeout(timeout_s):
+                        return await call(database)
+        except StoreLeftAlone as left:
+            raise MongoUnavailable(str(left)) from None
         except TimeoutError:
             raise MongoUnavailable("no answer in time") from None
         except DuplicateKeyError:
@@ -156,6 +161,10 @@ class MongoConnection:
             return None
         servers = self._client.delegate.topology_description.server_descriptions().values()
         return tls_fault(server.error for server in servers)
+
+
+def _is_silence(error: BaseException) -> bool:
+    return isinstance(error, TimeoutError) or (isinstance(error, PyMongoError) and error.timeout)
 
 
 async def all_of(cursor: Any) -> list[Document]:

@@ -5,7 +5,7 @@ import base64
 import zlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,10 +14,19 @@ from botocore.exceptions import ClientError
 from infra.clock import Clock
 from infra.objects.port import ObjectInfo, ObjectNotFound, Objects, ObjectsUnavailable
 from infra.objects.s3_client import Answer, S3Client, connected
-from infra.objects.s3_errors import FAILURES, NOT_FOUND, code_of, is_not_found, refusal, unavailable
-from infra.objects.s3_names import company_folder, name_of, prefix_of, read_name
+from infra.objects.s3_errors import (
+    FAILURES,
+    NOT_FOUND,
+    code_of,
+    is_not_found,
+    is_silence,
+    refusal,
+    unavailable,
+)
+from infra.objects.s3_names import company_folder, info_of, name_of, prefix_of, read_name
 from infra.objects.s3_place import S3Place
 from infra.refused import StoreRefused
+from infra.store_breaker import StoreBreaker, StoreLeftAlone
 from infra.telemetry import get_logger
 from schemas.ids import PLATFORM
 
@@ -45,10 +54,17 @@ class S3Objects(Objects):
     included."""
 
     def __init__(
-        self, place: S3Place, clock: Clock, *, timeout_s: float = 30.0, listed_at_a_time: int = 1000
+        self,
+        place: S3Place,
+        clock: Clock,
+        *,
+        breaker: StoreBreaker | None = None,
+        timeout_s: float = 30.0,
+        listed_at_a_time: int = 1000,
     ) -> None:
         self.place = place
         self._clock = clock
+        self._breaker = breaker or StoreBreaker("objects")
         self._timeout_s = timeout_s
         self._listed_at_a_time = listed_at_a_time
         self._open = AsyncExitStack()
@@ -144,8 +160,10 @@ class S3Objects(Objects):
         for start in await self._beginnings(company_id, prefix):
             async for page in self._pages(start):
                 for entry in page.get("Contents", ()):
-                    info = _info(entry)
-                    if info is not None and info.key.startswith(prefix) and _is_older(info, older_than):
+                    info = info_of(entry)
+                    if info is None or not info.key.startswith(prefix):
+                        continue
+                    if older_than is None or info.modified_at < older_than:
                         yield info
 
     async def ping(self) -> None:
@@ -157,8 +175,11 @@ class S3Objects(Objects):
     async def _asking(self, *, starting: bool = False) -> AsyncGenerator[S3Client]:
         """The client, and the library's errors as the port's. The library repeats what may be repeated."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                yield await self._connected()
+            with self._breaker.call(is_silence):
+                async with asyncio.timeout(self._timeout_s):
+                    yield await self._connected()
+        except StoreLeftAlone as left:
+            raise ObjectsUnavailable(str(left)) from None
         except TimeoutError:
             raise ObjectsUnavailable(f"{self.place}: no answer in time") from None
         except FAILURES as error:
@@ -272,16 +293,3 @@ async def _checksum(blob: bytes) -> str:
     """What the server compares with what reached it."""
     crc = await asyncio.to_thread(zlib.crc32, blob)  # 10 ms for 10 MiB
     return base64.b64encode(crc.to_bytes(4, "big")).decode()
-
-
-def _info(entry: Mapping[str, Any]) -> ObjectInfo | None:
-    """None for what is not ours."""
-    read = read_name(entry["Key"])
-    if read is None:
-        return None
-    company_id, key = read
-    return ObjectInfo(company_id, key, int(entry["Size"]), entry["LastModified"].astimezone(UTC))
-
-
-def _is_older(info: ObjectInfo, older_than: datetime | None) -> bool:
-    return older_than is None or info.modified_at < older_than

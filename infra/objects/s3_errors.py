@@ -11,10 +11,12 @@ import aiohttp
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectTimeoutError,
     EndpointConnectionError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
+    ReadTimeoutError,
     SSLError,
 )
 
@@ -61,6 +63,11 @@ def code_of(error: ClientError) -> str:
 def is_not_found(error: ClientError) -> bool:
     """Whether the bucket answered and has no such object."""
     return code_of(error) in NOT_FOUND
+
+
+def is_silence(error: BaseException) -> bool:
+    """Whether nobody answered in time."""
+    return isinstance(error, TimeoutError | ConnectTimeoutError | ReadTimeoutError)
 
 
 def unavailable(error: Exception, place: S3Place) -> ObjectsUnavailable:

@@ -8,10 +8,13 @@ constant prefixes, can tell one from the other. A key without a folder has `=` t
 with `=`, so that `x` and `x/y` don't get into each other's way on servers that keep objects as files.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Any, Final
 from uuid import UUID
 
 from infra.objects.keys import key_parts, prefix_parts
+from infra.objects.port import ObjectInfo
 
 _MARK: Final = "="
 
@@ -53,3 +56,12 @@ def prefix_of(company_id: UUID | None, prefix: str) -> str | None:
 def company_folder(first_folder: str, company_id: UUID) -> str:
     """Where a company's objects of one first folder (ending in `/`) are."""
     return f"{first_folder}{company_id}/"
+
+
+def info_of(entry: Mapping[str, Any]) -> ObjectInfo | None:
+    """An object as a listing of the bucket has it; None for what is not ours."""
+    read = read_name(entry["Key"])
+    if read is None:
+        return None
+    company_id, key = read
+    return ObjectInfo(company_id, key, int(entry["Size"]), entry["LastModified"].astimezone(UTC))

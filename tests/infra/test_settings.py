@@ -9,8 +9,8 @@ from pydantic import SecretStr, ValidationError
 from infra.clock import SystemClock
 from infra.objects.filesystem import FilesystemObjects
 from infra.objects.s3 import S3Objects
-from infra.opening import kafka_broker, make_objects
 from infra.settings import Settings
+from infra.store_adapters import kafka_broker, make_objects
 
 
 @pytest.mark.parametrize(

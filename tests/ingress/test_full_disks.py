@@ -4,7 +4,7 @@ nobody has to see to it."""
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 from pymongo.errors import PyMongoError
+from structlog.testing import capture_logs
 
 from infra.clock import SystemClock
 from infra.services import Services
@@ -94,6 +95,13 @@ def small_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallSer
 @pytest.fixture
 def servers(small_servers: SmallServers) -> Servers:
     return small_servers.servers
+
+
+@pytest.fixture(autouse=True)
+def captured_log() -> Generator[None]:
+    """Drawing a traceback for the terminal takes a second, and there are many here."""
+    with capture_logs():
+        yield
 
 
 @pytest.fixture(autouse=True)

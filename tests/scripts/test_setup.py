@@ -3,10 +3,11 @@
 import pytest
 
 from infra.clock import SystemClock
-from infra.opening import collection_name, make_objects
+from infra.opening import collection_name
 from infra.refused import StoreRefused
 from infra.repositories import collections
 from infra.settings import Settings
+from infra.store_adapters import make_objects
 from schemas.recognition import ModelStamp
 from scripts.setup import set_up_bucket, set_up_servers
 from tests.servers.versitygw import S3Server

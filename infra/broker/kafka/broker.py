@@ -35,6 +35,7 @@ from infra.broker.port import (
 )
 from infra.clock import SystemClock
 from infra.common_clock import CommonClock
+from infra.store_breaker import StoreBreaker
 from schemas.ids import PLATFORM
 
 _START_S: Final = 20.0
@@ -64,8 +65,11 @@ class KafkaOptions:
 class KafkaBroker(Broker):
     """Topics, groups and replies of a cluster. `clock` is kept right by the times at which it appends."""
 
-    def __init__(self, options: KafkaOptions, clock: CommonClock | None = None) -> None:
+    def __init__(
+        self, options: KafkaOptions, clock: CommonClock | None = None, breaker: StoreBreaker | None = None
+    ) -> None:
         self.options = options
+        self._breaker = breaker or StoreBreaker("broker")
         self._clock = clock or CommonClock(SystemClock())
         self._rules = options.rules
         self._client_options: dict[str, Any] = {}
@@ -81,7 +85,9 @@ class KafkaBroker(Broker):
         self._client_options = self.options.address.options()
         await reach(self.options.address, self._client_options)
         places = Places(self._client_options)
-        producer = KafkaProducer(self._client_options, self.options.max_message_bytes, self._clock)
+        producer = KafkaProducer(
+            self._client_options, self.options.max_message_bytes, self._clock, self._breaker
+        )
         try:
             async with answering("make the topics ready", _START_S):
                 counts = await prepare_topics(await places.admin(), [*topics, replies.REPLIES], self._rules)

@@ -10,6 +10,7 @@ from infra.broker.partitions import partition_of
 from infra.broker.port import BrokerError, BrokerUnavailable, OutgoingMessage
 from infra.common_clock import CommonClock
 from infra.documents.fields import from_microseconds
+from infra.store_breaker import StoreBreaker, StoreLeftAlone
 
 _PUBLISH_S: Final = 10.0
 _HINT_S: Final = 1.0
@@ -19,10 +20,13 @@ class KafkaProducer:
     """One idempotent producer, replaced when it has failed for good. What Kafka stamps of what this sends
     keeps the clock right."""
 
-    def __init__(self, options: Mapping[str, Any], max_message_bytes: int, clock: CommonClock) -> None:
+    def __init__(
+        self, options: Mapping[str, Any], max_message_bytes: int, clock: CommonClock, breaker: StoreBreaker
+    ) -> None:
         self._options = options
         self._max_message_bytes = max_message_bytes
         self._clock = clock
+        self._breaker = breaker
         self._producer: Producer | None = None
         self._probe: asyncio.Future[Any] | None = None
         self._starting = asyncio.Lock()
@@ -72,12 +76,15 @@ class KafkaProducer:
     async def _acknowledged(self, what: str, limit_s: float) -> AsyncGenerator[Producer]:
         producer = None
         try:
-            async with answering(what, limit_s):
-                producer = await self._started()
-                yield producer
+            with self._breaker.call(_is_silence):
+                async with answering(what, limit_s):
+                    producer = await self._started()
+                    yield producer
+        except StoreLeftAlone as left:
+            raise BrokerUnavailable(str(left)) from None
         except BrokerUnavailable as error:
             # Time running out says nothing of the producer, any other error that it may not go on.
-            if not isinstance(error.__cause__, TimeoutError):
+            if not _is_silence(error):
                 await self._replace(producer)
             raise
 
@@ -115,3 +122,7 @@ class KafkaProducer:
         if failed is not None and self._producer is failed:
             self._producer = None
             await stop_producer(failed)
+
+
+def _is_silence(error: BaseException) -> bool:
+    return isinstance(error.__cause__, TimeoutError)
