@@ -48,10 +48,8 @@ _FETCH_WAIT_S: Final = 30.0
 class Window:
     """Membership of a group in a topic, held for the `async with` block.
 
-    Workers `take` or wait for a `next_batch`, and `settle` each delivery with its outcome. Several windows
-    may share a doorbell, which rings when there may be something to take: so a worker can wait for any of
-    them.
-    """
+    Workers `take` or wait for a `next_batch`, and `settle` each delivery with its outcome. Windows may share
+    a doorbell, which rings when there may be something to take, so that a worker can wait for any of them."""
 
     def __init__(
         self,
@@ -115,8 +113,7 @@ class Window:
         """What may be handled now: at most so many messages and, after the first, so many bytes.
 
         On a keyed topic all are of one key and must be handled in order. Raises BrokerError when the window
-        has failed and can hand out nothing any more.
-        """
+        has failed and can hand out nothing any more."""
         if self._tasks.failure is not None:
             raise BrokerError(f"topic {self._topic.name} can't be consumed") from self._tasks.failure
         if not self._may_begin():
@@ -204,13 +201,11 @@ class Window:
                     wait_s=_FETCH_WAIT_S,
                 )
             )
-            # What was on its way here when its partition went would be begun before what came earlier, was
-            # out, and is given back only now.
-            late = [delivery for delivery in deliveries if delivery.partition in self._lost_meanwhile]
-            subscription.give_back(late)
             for delivery in deliveries:
                 if delivery.partition not in self._lost_meanwhile:
                     self._lanes.admit(delivery)
+                else:  # it would be begun before what is of its key, was out and is given back only now
+                    subscription.give_back([delivery])
 
     async def _until_room(self) -> None:
         while True:
