@@ -30,7 +30,7 @@ from infra.watching import LagWatch, listening
 
 LABELS = {
     *("method", "route", "status", "code", "kind", "outcome", "stage", "topic", "cause", "child", "chore"),
-    *("id", "version", "engine", "device", "precision"),
+    *("store", "id", "version", "engine", "device", "precision"),
 }
 """What a metric may be told apart by: none of it names a company, a person, a key or a request."""
 

@@ -236,7 +236,8 @@ async def test_a_server_that_hangs_is_unavailable(tmp_path: Path, monkeypatch: p
                     await documents.ping()
             finally:
                 hanging.go_on()
-            await documents.ping()
+            # After three silences it is left alone for a moment.
+            await started("documents", documents.ping, SystemClock())
 
 
 # Coming up beside what is there.
