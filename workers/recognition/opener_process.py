@@ -19,6 +19,8 @@ from workers.recognition.shared_photo import SharedPhoto
 
 OPENER_MODULE: Final = "workers.recognition.opener_child"
 _START_TIMEOUT_S: Final = 60
+_FROM_OUTSIDE: Final = frozenset({signal.SIGKILL, signal.SIGTERM})
+"""What ends a process that has not done it itself: somebody, or the system for want of memory."""
 _ENVIRONMENT: Final = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
@@ -73,12 +75,7 @@ class OpenerProcess:
         self.give_back()
         self._shared.write_photo(photo)
         try:
-            answer: dict[str, Any] = self._child.call(
-                "open",
-                {"photo_bytes": len(photo), "view": view_to_frame(view)},
-                timeout_s=self._budget.timeout_s,
-                start_timeout_s=_START_TIMEOUT_S,
-            )
+            answer = self._asked(len(photo), view)
         except ChildTimedOut as error:
             raise _too_slow() from error
         except ChildDied as died:
@@ -90,6 +87,22 @@ class OpenerProcess:
         if "code" in answer:
             raise PhotoRefused(answer["code"], answer["detail"])
         return opened_from_frame(answer, self._shared.pixels(*answer["shape"]))
+
+    def _asked(self, photo_bytes: int, view: View) -> dict[str, Any]:
+        """The opener's answer. Who was killed from outside, in whatever need, may not have been so over this
+        photo: it is tried once more."""
+        for may_be_chance in (True, False):
+            try:
+                return self._child.call(
+                    "open",
+                    {"photo_bytes": photo_bytes, "view": view_to_frame(view)},
+                    timeout_s=self._budget.timeout_s,
+                    start_timeout_s=_START_TIMEOUT_S,
+                )
+            except ChildDied as died:
+                if not may_be_chance or died.signal not in _FROM_OUTSIDE:
+                    raise
+        raise AssertionError("it was answered or raised")
 
     def give_back(self) -> None:
         """Return to the system what a large photo took: when nobody needs its pixels any more."""

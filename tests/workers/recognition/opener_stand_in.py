@@ -1,6 +1,7 @@
 """An opener that decodes nothing: `python -m tests.workers.recognition.opener_stand_in`.
 
-A photo is text: `hang` and `die` bring the process down, each in its way; whatever else is one grey pixel.
+A photo is text: `hang`, `die`, `killed` and `killed once: MARK` bring the process down, each in its way;
+whatever else is one grey pixel.
 """
 
 import os
@@ -8,6 +9,7 @@ import signal
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,11 @@ def stand_in(arguments: Mapping[str, Any]) -> Generator[Handlers]:
             time.sleep(3600)
         if photo == b"die":
             os.kill(os.getpid(), signal.SIGSEGV)
+        if photo == b"killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if photo.startswith(b"killed once: ") and not (mark := Path(photo[13:].decode())).exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         return opened_to_frame(grey)
 
     yield {"open": open_one}
