@@ -62,7 +62,7 @@ class Remover:
             count += len(erased)
         await self._drop_dead_letters(company_id, user_hash)
         pseudonym = f"erased-{new_id(services.clock.now(), services.entropy)}"
-        await services.jobs.forget_user(company_id, user_hash, pseudonym)
+        await services.jobs.forget_user(company_id, user_hash, pseudonym, epoch=epoch)
         return count
 
     async def _drop_dead_letters(self, company_id: UUID, user_hash: str) -> None:

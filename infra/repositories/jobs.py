@@ -104,9 +104,12 @@ class Jobs:
         """The personal part of an access-log entry."""
         return opened_details(job, await self.keys.get(company_id))
 
-    async def forget_user(self, company_id: UUID, user_hash: str, pseudonym: str) -> int:
+    async def forget_user(
+        self, company_id: UUID, user_hash: str, pseudonym: str, *, epoch: int | None = None
+    ) -> int:
         """Erase a person from ended jobs: answers go, log entries keep what happened under a pseudonym that
-        leads nowhere.
+        leads nowhere. With an `epoch`, jobs about the person in a later one are spared: those of somebody who
+        was enrolled again after the erasure was asked for.
 
         Answers how many records spoke of the person. Jobs not ended yet are left: they end as superseded,
         without names.
@@ -120,7 +123,8 @@ class Jobs:
             )
             changes: list[tuple[JobRecord, dict[str, Scalar]]] = []
             for job in page.items:
-                if job.state is not JobState.QUEUED:
+                later = job.subject_user_hash == user_hash and epoch is not None and job.subject_epoch > epoch
+                if job.state is not JobState.QUEUED and not later:
                     cleaned = _without(job, user_hash, pseudonym, key)
                     changes.append((cleaned, {"version": job.version}))
             forgotten += sum(await self.documents.compare_and_set_many(JOBS, company_id, changes))
