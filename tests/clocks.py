@@ -1,8 +1,9 @@
-"""Clocks of machines that nobody has set."""
+"""Clocks of machines that nobody has set, and the one that a test has."""
 
 from datetime import datetime, timedelta
 
-from infra.clock import SystemClock
+from infra.clock import Clock, ManualClock, SystemClock
+from infra.common_clock import CommonClock
 
 
 class SkewedClock(SystemClock):
@@ -13,3 +14,10 @@ class SkewedClock(SystemClock):
 
     def now(self) -> datetime:
         return super().now() + self._ahead
+
+
+def manual(clock: Clock) -> ManualClock:
+    """The test's own clock, whatever has been put before it."""
+    own = clock.own if isinstance(clock, CommonClock) else clock
+    assert isinstance(own, ManualClock)
+    return own

@@ -13,6 +13,7 @@ from schemas.access import Role
 from schemas.jobs import JobKind
 from schemas.messages import RemovalBody
 from schemas.records import FaceState
+from tests.clocks import manual
 from tests.ingress.conftest import Client, form, jpeg, keep_photo, user_ids
 from tests.ingress.worker import Worker
 
@@ -30,8 +31,7 @@ async def enrol(client: Client, user_id: str, **fields: str) -> str:
     """Enrol, and let a second pass, so that every face has a time of its own; the face's id."""
     answer = await client.call("POST", "/face/enroll", data=form(None, user_id=user_id, **fields))
     assert answer.status == 201, answer.body
-    assert isinstance(client.services.clock, ManualClock)
-    client.services.clock.advance(1)
+    manual(client.services.clock).advance(1)
     return answer.body["face_id"]
 
 

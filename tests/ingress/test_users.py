@@ -16,6 +16,7 @@ from schemas.access import Role
 from schemas.jobs import JobKind
 from schemas.messages import EnrolmentFields, PhotoBody, RegroupingBody
 from schemas.records import User, UserState
+from tests.clocks import manual
 from tests.ingress.conftest import Client, form, user_ids
 from tests.ingress.worker import Worker, regrouped
 
@@ -36,8 +37,7 @@ async def enrol(client: Client, user_id: str, **fields: str) -> Any:
     """Enrol, and let a second pass, so that every user has a time of their own."""
     answer = await client.call("POST", "/face/enroll", data=form(None, user_id=user_id, **fields))
     assert answer.status in {200, 201}, answer.body
-    assert isinstance(client.services.clock, ManualClock)
-    client.services.clock.advance(1)
+    manual(client.services.clock).advance(1)
     return answer.body
 
 
@@ -170,9 +170,8 @@ async def test_a_listing_for_what_is_rare_stops_at_its_budget_and_goes_on(
 ) -> None:
     monkeypatch.setattr("infra.repositories.scanning._READ_AT_MOST", 50)
     users, company_id = client.services.users, client.company_id
-    assert isinstance(client.services.clock, ManualClock)
     for number in range(120):
-        client.services.clock.advance(1)
+        manual(client.services.clock).advance(1)
         fields = EnrolmentFields(user_id=f"u-{number}", groups=("hq",), tags=("first",) * (number == 0))
         await users.save_enrolment(company_id, await users.hash_of(company_id, fields.user_id), 0, fields)
     answer = await client.call("GET", "/users?group=hq&tag=first&limit=10")
@@ -336,8 +335,7 @@ async def test_only_a_change_of_groups_makes_a_job(client: Client, worker: Worke
 
 async def test_expiry_is_told_as_the_clock_goes(client: Client) -> None:
     await enrol(client, "ada", valid_until="2026-01-01T00:01:00Z")
-    clock = client.services.clock
-    assert isinstance(clock, ManualClock)
+    clock = manual(client.services.clock)
     assert (await client.call("GET", "/users/ada")).body["expired"] is False
     clock.advance(59)
     assert (await client.call("GET", "/users")).body["items"][0]["expired"] is True

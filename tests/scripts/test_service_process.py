@@ -9,8 +9,10 @@ import pytest
 from scripts.service_process import ServiceNotStarted, ServiceProcess
 
 SLOW = """\
-import pathlib, sys, time
-pathlib.Path({mark!r} + sys.argv[1]).write_text("")
+import os, pathlib, sys, time
+mark = pathlib.Path({mark!r} + sys.argv[1])
+mark.with_suffix(".new").write_text(str(os.getpid()))
+mark.with_suffix(".new").rename(mark)
 time.sleep(600)
 """
 
@@ -27,8 +29,7 @@ async def begun(mark: Path) -> psutil.Process:
     async with asyncio.timeout(30):
         while not mark.exists():  # noqa: ASYNC110, ASYNC240 - another process makes it, and tells nobody
             await asyncio.sleep(0.01)
-    (child,) = psutil.Process().children()
-    return child
+    return psutil.Process(int(await asyncio.to_thread(mark.read_text)))
 
 
 @pytest.mark.parametrize("command", ["setup", "serve"])
