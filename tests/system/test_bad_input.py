@@ -28,8 +28,9 @@ ATTEMPTS: dict[str, dict[str, str | list[str]]] = {
     "/face/enroll": {"user_id": "u-1"},
 }
 REFUSALS = {413, 415, 422}
-GROWN_BYTES = 128 * 2**20
-"""What the first time through may leave: the store's caches fill up, and the opener keeps up to 64 MB."""
+GROWN_BYTES = 640 * 2**20
+"""What the first time through may leave: the networks keep room for the largest picture that they have looked
+at closely, the store's caches fill up, and the opener keeps up to 64 MB."""
 GROWN_AGAIN_BYTES = 24 * 2**20
 """What the second time through may add to that: of what leaks once a photo, there would be much more."""
 HOSTILE = many_scans(7_000, 10_000)
